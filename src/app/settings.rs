@@ -171,6 +171,7 @@ pub(super) fn readiness(
         },
         max_age: Duration::from_secs(config.server.ready_age.into()),
         require_synchronous: config.database.require_synchronous,
+        trust_storage: config.database.trust_storage,
         max_clock_offset: config.database.max_clock_offset,
     })
 }

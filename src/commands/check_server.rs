@@ -27,7 +27,7 @@ pub fn run(config: &Config, deep: bool) -> io::Result<bool> {
             return Ok(false);
         }
     };
-    let is_sound = standbys(config, &report)?;
+    let is_sound = standbys(config, &report)? & storage(config, &report)? & tables(&report)?;
     if deep {
         details(config, &report)?;
     }
@@ -59,6 +59,32 @@ fn standbys(config: &Config, report: &ServerReport) -> io::Result<bool> {
         say!("FAILED  synchronous standbys: {text}; `database.require_synchronous` is set");
     }
     Ok(is_sound)
+}
+
+/// Whether the disk has what was committed.
+fn storage(config: &Config, report: &ServerReport) -> io::Result<bool> {
+    let unsafe_settings = &report.state.unsafe_settings;
+    let is_sound = unsafe_settings.is_empty() || config.database.trust_storage;
+    if !is_sound {
+        say!(
+            "FAILED  durability: `{}` is off, so a crash of the machine can lose the grant of a \
+             released token; switch it on, or set `database.trust_storage`",
+            unsafe_settings.join("` and `")
+        );
+    }
+    Ok(is_sound)
+}
+
+/// Whether the role of the service can use its tables.
+fn tables(report: &ServerReport) -> io::Result<bool> {
+    let refused = &report.state.refused_tables;
+    if !refused.is_empty() {
+        say!(
+            "FAILED  privileges: the role cannot use tables as it must: {refused}; grant it the \
+             privileges, and disable row security for it"
+        );
+    }
+    Ok(refused.is_empty())
 }
 
 fn details(config: &Config, report: &ServerReport) -> io::Result<()> {

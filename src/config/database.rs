@@ -41,6 +41,9 @@ pub struct Database {
     pub wait_at_start: u32,
     /// Whether a synchronous standby must confirm each commit.
     pub require_synchronous: bool,
+    /// Whether the storage of the server keeps what it confirms, although `fsync` or
+    /// `full_page_writes` is off.
+    pub trust_storage: bool,
     /// Seconds by which the clock of the database may differ from ours without a warning.
     pub max_clock_offset: u32,
     /// Whether statements are prepared once for a connection.
@@ -78,6 +81,7 @@ impl Default for Database {
             prepared_statements: PreparedStatements::Auto,
             wait_at_start: 60,
             require_synchronous: false,
+            trust_storage: false,
             max_clock_offset: 5,
         }
     }

@@ -5,6 +5,7 @@
 //! connection from a pool and block. Writes go through one thread with group commit, and return
 //! after COMMIT.
 
+mod abandoned_pools;
 mod actor;
 mod availability;
 mod backup;
@@ -19,7 +20,10 @@ mod locks;
 mod migrations;
 mod mint;
 mod page;
+mod plain_server;
 mod postgres_url;
+mod reader_probe;
+mod reader_progress;
 mod readers;
 mod refusal;
 mod requester;
@@ -30,6 +34,7 @@ mod sqlite_checkpoints;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
+mod table_access;
 mod tables;
 mod timeouts;
 mod tx;
@@ -74,6 +79,7 @@ use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalKind, RefusalSums,
 use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use connector::{DatabaseConnector, IfMissing};
+use reader_probe::ReaderProbe;
 use readers::ReadPool;
 use sqlite_checkpoints::Checkpoints;
 use sqlite_file::SqliteFile;
@@ -112,7 +118,8 @@ pub enum Purpose {
 /// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
-    readers: ReadPool,
+    readers: Arc<ReadPool>,
+    reader_probe: Arc<ReaderProbe>,
     writer: Writer,
     /// On SQLite.
     _checkpoints: Option<Checkpoints>,
@@ -158,7 +165,7 @@ impl Store {
         let mut connection = connector.connect_writer()?;
         migrations::check(&mut connection)?;
         connector.inspect(&mut connection)?;
-        let readers = ReadPool::open(&connector, settings.pool_size)?;
+        let readers = Arc::new(ReadPool::open(&connector, settings.pool_size)?);
         let turns = || WriteTurns::open(&settings.url);
         let checkpoints = match (&file, turns()?) {
             (Some(file), Some(turns)) => {
@@ -178,6 +185,7 @@ impl Store {
         let writer = Writer::start(database, connection, (queue, batch), sums, metrics)?;
         Ok(Self {
             readers,
+            reader_probe: Arc::default(),
             writer,
             _checkpoints: checkpoints,
             refusals,
@@ -375,7 +383,7 @@ impl Store {
 
     /// How long one request may wait for the database.
     #[must_use]
-    pub const fn wait_budget(&self) -> WaitBudget {
+    pub fn wait_budget(&self) -> WaitBudget {
         WaitBudget(self.readers.timeouts().request)
     }
 

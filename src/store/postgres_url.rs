@@ -72,16 +72,16 @@ const SECRET: [&str; 5] = [
 ];
 
 /// The parts of a URL, as libpq divides it (PostgreSQL, "Connection URIs").
-struct UrlParts<'a> {
-    user: &'a str,
-    hosts: &'a str,
-    path: &'a str,
+pub(super) struct UrlParts<'a> {
+    pub(super) user: &'a str,
+    pub(super) hosts: &'a str,
+    pub(super) path: &'a str,
     query: &'a str,
 }
 
 impl<'a> UrlParts<'a> {
     /// `rest` is what follows `postgres://`.
-    fn of(rest: &'a str) -> Self {
+    pub(super) fn of(rest: &'a str) -> Self {
         let (user, rest) = match rest.find(['@', '/']) {
             Some(at) if rest[at..].starts_with('@') => (&rest[..at], &rest[at + 1..]),
             _ => ("", rest),
@@ -96,67 +96,8 @@ impl<'a> UrlParts<'a> {
         }
     }
 
-    fn parameters(&self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &'a str> {
         self.query.split('&').filter(|one| !one.is_empty())
-    }
-}
-
-/// One server that is reached by TCP and, as far as the URL says, also without TLS.
-pub(super) struct PlainServer {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) user: String,
-    pub(super) password: Option<String>,
-    pub(super) database: String,
-}
-
-impl PlainServer {
-    /// The server of a URL that says all of that itself; `None` for any other URL.
-    pub(super) fn of_plain(url: &str) -> Option<Self> {
-        let (_, rest) = url.split_once("://")?;
-        let parts = UrlParts::of(rest);
-        let text = |part: &str| String::from_utf8(percent::decode(part.as_bytes())?).ok();
-        // These parameters leave the rest as it is.
-        let is_plain = |parameter: &str| {
-            matches!(
-                parameter.split_once('=').map(|(name, _)| name),
-                Some(
-                    "application_name"
-                        | "connect_timeout"
-                        | "tcp_user_timeout"
-                        | "keepalives"
-                        | "keepalives_idle"
-                        | "keepalives_interval"
-                        | "keepalives_count"
-                        | "target_session_attrs"
-                )
-            ) || matches!(
-                parameter,
-                "sslmode=disable" | "sslmode=prefer" | "sslmode=allow"
-            )
-        };
-        if parts.hosts.contains(',') || !parts.parameters().all(is_plain) {
-            return None;
-        }
-        let (user, password) = match parts.user.split_once(':') {
-            Some((user, password)) => (user, Some(text(password)?)),
-            None => (parts.user, None),
-        };
-        let (host, port) = match parts.hosts.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
-            Some(_) | None => (parts.hosts, 5432),
-        };
-        let host = text(host.trim_start_matches('[').trim_end_matches(']'))?;
-        let (user, database) = (text(user)?, text(parts.path)?);
-        // An empty one comes from the environment, and a folder is a socket.
-        let says_all = ![&host, &user, &database].into_iter().any(String::is_empty);
-        (says_all && !host.starts_with('/')).then_some(Self {
-            host,
-            port,
-            user,
-            password,
-            database,
-        })
     }
 }
 
@@ -304,31 +245,6 @@ mod tests {
         );
         let all = super::super::timeouts::DatabaseTimeouts::default().parameters();
         assert!(all.iter().all(|(name, _)| PARAMETERS.contains(name)));
-    }
-
-    #[test]
-    fn the_server_of_a_plain_url_is_known() {
-        let plain = "postgres://carrier:a%2Fb@[::1]:5433/db?sslmode=prefer&connect_timeout=3";
-        let endpoint = PlainServer::of_plain(plain).expect("a server");
-        let (host, port) = (endpoint.host.as_str(), endpoint.port);
-        assert_eq!(
-            (host, port, endpoint.user.as_str()),
-            ("::1", 5433, "carrier")
-        );
-        assert_eq!(endpoint.password.as_deref(), Some("a/b"));
-        assert_eq!(endpoint.database, "db");
-        let default = PlainServer::of_plain("postgres://carrier@db.example/db").expect("a server");
-        assert_eq!((default.port, default.password), (5432, None));
-        for other in [
-            "postgres://carrier@one,two/db",
-            "postgres://carrier@one/db?sslmode=require",
-            "postgres://carrier@one/db?host=two",
-            "postgres://carrier@%2Frun%2Fpostgresql/db",
-            "postgres:///db",
-            "postgres://carrier@one/",
-        ] {
-            assert!(PlainServer::of_plain(other).is_none(), "{other}");
-        }
     }
 
     #[test]

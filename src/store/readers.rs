@@ -8,41 +8,53 @@ use diesel::connection::SimpleConnection as _;
 use diesel::r2d2::R2D2Connection as _;
 use parking_lot::{Mutex, RwLock};
 
+use super::abandoned_pools::{AbandonedPools, ConnectAttempts};
 use super::connection::{AnyConnection, begin_reading};
 use super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
 use super::error::{OpenError, Remedy, StoreError};
+use super::reader_progress::ReaderProgress;
 use super::timeouts::{DatabaseTimeouts, TransactionKind};
 use crate::telemetry::RepeatedLine;
 
 /// Connections for reading. All of them can break at once, when the database fails over.
 #[derive(Debug)]
 pub(super) struct ReadPool {
-    pool: RwLock<r2d2::Pool<Readers>>,
+    current: RwLock<CurrentPool>,
+    abandoned: Mutex<AbandonedPools>,
     connector: DatabaseConnector,
     size: u32,
     /// Connections that were opened before have to be replaced.
     stale_before: Mutex<Option<Instant>>,
-    /// When a connection was last returned, or the pool replaced.
-    last_return: Arc<Mutex<Instant>>,
+    pub(super) progress: Arc<ReaderProgress>,
+}
+
+/// The pool that is used, until it is stuck.
+#[derive(Debug, Clone)]
+struct CurrentPool {
+    pool: r2d2::Pool<Readers>,
+    attempts: Arc<ConnectAttempts>,
 }
 
 /// A connection of the pool, in a transaction.
 pub(super) struct Reading {
     reader: r2d2::PooledConnection<Readers>,
-    last_return: Arc<Mutex<Instant>>,
+    progress: Arc<ReaderProgress>,
 }
 
 impl ReadPool {
     pub(super) fn open(connector: &DatabaseConnector, size: u32) -> Result<Self, OpenError> {
-        let pool = builder(connector, size).build(Readers(connector.clone()));
+        let readers = Readers::new(connector);
+        let attempts = Arc::clone(&readers.attempts);
         // The errors of the manager have no secrets.
+        let pool = builder(connector, size).build(readers);
         let pool = pool.map_err(|error| OpenError::Connect(error.to_string()))?;
         Ok(Self {
-            pool: RwLock::new(pool),
+            current: RwLock::new(CurrentPool { pool, attempts }),
+            abandoned: Mutex::default(),
             connector: connector.clone(),
             size,
             stale_before: Mutex::new(None),
-            last_return: Arc::new(Mutex::new(Instant::now())),
+            progress: Arc::new(ReaderProgress::starting(Instant::now())),
         })
     }
 
@@ -63,6 +75,7 @@ impl ReadPool {
                 continue;
             }
             let Err(error) = begin_reading(&mut reading, &self.connector.timeouts, kind) else {
+                self.progress.read(Instant::now());
                 return Ok(reading);
             };
             match &reading.reader.connection {
@@ -71,7 +84,7 @@ impl ReadPool {
                 AnyConnection::Postgres(_) => {
                     reading.reader.is_useless = true;
                     if Remedy::for_error(&error) != Remedy::Repeat {
-                        *self.stale_before.lock() = Some(Instant::now());
+                        self.replace_connections();
                     }
                 }
             }
@@ -82,42 +95,59 @@ impl ReadPool {
         Err(unavailable(&"no read connection works"))
     }
 
+    /// From now on, only connections are used that are opened afterwards.
+    pub(super) fn replace_connections(&self) {
+        *self.stale_before.lock() = Some(Instant::now());
+    }
+
     /// How many connections are in use, and how many wait for use.
     pub(super) fn busy_and_idle(&self) -> (u32, u32) {
-        let state = self.pool.read().state();
+        let state = self.current.read().pool.state();
         let busy = state.connections.saturating_sub(state.idle_connections);
         (busy, state.idle_connections)
     }
 
     fn take(&self) -> Result<Reading, StoreError> {
-        let pool = self.pool.read().clone();
-        let reader = match pool.get() {
+        let current = self.current.read().clone();
+        let reader = match current.pool.get() {
             Ok(reader) => reader,
-            Err(_) if self.replace_stuck(&pool) => {
-                let pool = self.pool.read().clone();
+            Err(_) if self.replace_stuck(&current, Instant::now()) => {
+                let pool = self.current.read().pool.clone();
                 pool.get().map_err(|error| unavailable(&error))?
             }
             Err(error) => return Err(unavailable(&error)),
         };
         Ok(Reading {
             reader,
-            last_return: Arc::clone(&self.last_return),
+            progress: Arc::clone(&self.progress),
         })
     }
 
-    /// Replaces a pool all of whose connections are in use and none of which came back for long:
-    /// their server may be frozen, and another one may be there by now.
-    fn replace_stuck(&self, stuck: &r2d2::Pool<Readers>) -> bool {
-        let state = stuck.state();
-        let mut last_return = self.last_return.lock();
-        let all_in_use = state.idle_connections == 0 && state.connections >= self.size;
-        if !all_in_use || last_return.elapsed() < self.connector.timeouts.request {
+    /// Replaces a pool that hangs, so that no connection came back for long: all of them are in use,
+    /// or it hangs where it opens one. Their server may be frozen, and another one may be there by
+    /// now. Nothing in this process can interrupt such a wait, so the pool is abandoned: it ends
+    /// when the wait does.
+    fn replace_stuck(&self, stuck: &CurrentPool, now: Instant) -> bool {
+        let mut abandoned = self.abandoned.lock();
+        if !Arc::ptr_eq(&self.current.read().attempts, &stuck.attempts) {
+            // Another thread has replaced it.
+            return true;
+        }
+        let longest = self.connector.timeouts.request;
+        let state = stuck.pool.state();
+        let hangs = state.connections >= self.size || stuck.attempts.hang(now, longest);
+        if state.idle_connections > 0 || !hangs || !self.progress.is_quiet(now, longest) {
+            return false;
+        }
+        if !abandoned.add(&stuck.attempts, now) {
             return false;
         }
         log::error!("no read connection has been returned for long, so others are opened");
-        *last_return = Instant::now();
-        let new = builder(&self.connector, self.size);
-        *self.pool.write() = new.build_unchecked(Readers(self.connector.clone()));
+        self.progress.returned(now);
+        let readers = Readers::new(&self.connector);
+        let attempts = Arc::clone(&readers.attempts);
+        let pool = builder(&self.connector, self.size).build_unchecked(readers);
+        *self.current.write() = CurrentPool { pool, attempts };
         true
     }
 }
@@ -155,13 +185,25 @@ impl DerefMut for Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        *self.last_return.lock() = Instant::now();
+        self.progress.returned(Instant::now());
     }
 }
 
 /// Opens the connections of the pool.
 #[derive(Debug)]
-pub(super) struct Readers(DatabaseConnector);
+pub(super) struct Readers {
+    connector: DatabaseConnector,
+    attempts: Arc<ConnectAttempts>,
+}
+
+impl Readers {
+    fn new(connector: &DatabaseConnector) -> Self {
+        Self {
+            connector: connector.clone(),
+            attempts: Arc::default(),
+        }
+    }
+}
 
 pub(super) struct ReadConnection {
     connection: AnyConnection,
@@ -184,8 +226,9 @@ impl r2d2::ManageConnection for Readers {
     type Error = ReaderFailure;
 
     fn connect(&self) -> Result<ReadConnection, ReaderFailure> {
+        let _attempt = self.attempts.begin(Instant::now());
         Ok(ReadConnection {
-            connection: self.0.connect(IfMissing::Fail)?,
+            connection: self.connector.connect(IfMissing::Fail)?,
             opened: Instant::now(),
             is_useless: false,
         })

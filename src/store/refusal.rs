@@ -3,7 +3,8 @@
 //! exchanged here (PostgreSQL, "Message Flow", "SCRAM-SHA-256 Authentication").
 //!
 //! It is for one question: whether a start that fails is worth repeating. Where that cannot be told
-//! apart, as with TLS or an unusual method of authentication, the answer is that it is.
+//! apart, the answer is that it is. Only servers that may see the exchange unencrypted are asked
+//! (`plain_server.rs`): no diagnosis is better than a leak.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -20,15 +21,18 @@ use openssl::sign::Signer;
 use super::Store;
 use super::database_url::DatabaseUrl;
 use super::error::OpenError;
-use super::postgres_url::PlainServer;
+use super::plain_server::PlainServer;
 
 /// For each step of the exchange.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest message that is read.
 const MAX_MESSAGE: usize = 65_536;
-/// The most iterations of a hash that a server can ask for.
-const MAX_ITERATIONS: usize = 1_000_000;
+/// The iterations of a hash that a server can ask for. With fewer, the proof would tell whoever sees
+/// it more of the password (RFC 7677 §4); more would cost too much.
+const ITERATIONS: std::ops::RangeInclusive<usize> = 4_096..=1_000_000;
 const PROTOCOL: i32 = 3 << 16;
+/// The length and the code of an `SSLRequest`.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const SCRAM: &[u8] = b"SCRAM-SHA-256";
 
 impl Store {
@@ -39,13 +43,14 @@ impl Store {
         let DatabaseUrl::Postgres(url) = url else {
             return None;
         };
-        let endpoint = PlainServer::of_plain(url)?;
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        let endpoint = PlainServer::of(url, variables)?;
         let sqlstate = ServerDialog::with(&endpoint)?.sqlstate(&endpoint)?;
         match sqlstate.as_str() {
             "28P01" => Some("the password is wrong, or there is no such user"),
-            "28000" => Some("there is no such user, or `pg_hba.conf` does not let it in"),
             "3D000" => Some("there is no such database"),
-            // It starts, stops, or is full.
+            // It starts, stops, or is full. `pg_hba.conf` (28000) may refuse this connection only
+            // because it has no TLS, or the server may still be a standby with another one.
             _ => None,
         }
     }
@@ -68,9 +73,18 @@ impl ServerDialog {
         let mut addresses = (endpoint.host.as_str(), endpoint.port)
             .to_socket_addrs()
             .ok()?;
-        let stream = TcpStream::connect_timeout(&addresses.next()?, TIMEOUT).ok()?;
+        let mut stream = TcpStream::connect_timeout(&addresses.next()?, TIMEOUT).ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).ok()?;
         stream.set_write_timeout(Some(TIMEOUT)).ok()?;
+        if !endpoint.disables_tls {
+            // libpq would use TLS if it is offered, and be treated differently with it.
+            let mut answer = [0];
+            stream.write_all(&SSL_REQUEST).ok()?;
+            stream.read_exact(&mut answer).ok()?;
+            if answer != *b"N" {
+                return None;
+            }
+        }
         Some(Self(stream))
     }
 
@@ -172,7 +186,7 @@ impl Scram {
         let iterations: usize = member("i=")?.parse().ok()?;
         // Other passwords would have to be normalized (RFC 4013).
         let is_plain = password.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if !nonce.starts_with(&self.nonce) || iterations > MAX_ITERATIONS || !is_plain {
+        if !nonce.starts_with(&self.nonce) || !ITERATIONS.contains(&iterations) || !is_plain {
             return None;
         }
         let mut salted = [0; 32];
@@ -210,10 +224,13 @@ mod tests {
             right.starts_with("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=")
         );
         assert_ne!(scram.last("pencils", server), Some(right));
-        // Not the answer to this exchange, too much work, and a password that has other bytes.
+        // Not the answer to this exchange, too much or too little work, and a password that has other
+        // bytes.
         assert_eq!(scram.last("pencil", "r=other,s=W22Z,i=4096"), None);
         let costly = server.replace("4096", "4096000");
         assert_eq!(scram.last("pencil", &costly), None);
+        let cheap = server.replace("4096", "4095");
+        assert_eq!(scram.last("pencil", &cheap), None);
         assert_eq!(scram.last("Bleistift für zwei", server), None);
     }
 

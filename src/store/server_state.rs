@@ -1,4 +1,5 @@
-//! What the PostgreSQL server says of itself: its clock, and whether a commit outlives a failover.
+//! What the PostgreSQL server says of itself: its clock, whether a commit outlives a crash and a
+//! failover, and what the role of the service may do.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -6,6 +7,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use super::connection::AnyConnection;
 use super::error::StoreError;
+use super::table_access::refused_tables;
 use super::tx::Tx;
 use crate::domain::Clock;
 
@@ -14,10 +16,11 @@ const QUERY: &str = "SELECT \
      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS unix_micros, \
      current_setting('synchronous_commit') AS synchronous_commit, \
      current_setting('synchronous_standby_names') AS synchronous_standby_names, \
+     current_setting('fsync') AS fsync, \
+     current_setting('full_page_writes') AS full_page_writes, \
      count(*) AS standbys, \
      count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous, \
-     count(*) FILTER (WHERE sync_state IS NULL) AS hidden \
-     FROM pg_stat_replication";
+     count(*) FILTER (WHERE sync_state IS NULL) AS hidden";
 
 /// The state of a PostgreSQL server, as a session of the service sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,12 @@ pub struct ServerState {
     /// As it is in the session.
     pub synchronous_commit: String,
     pub synchronous_standbys: SynchronousStandbys,
+    /// Those of `fsync` and `full_page_writes` that are off: what was confirmed may not be on the
+    /// disk.
+    pub unsafe_settings: Vec<&'static str>,
+    /// Tables that the role may not use, or not see all rows of, with the reasons; empty if there is
+    /// none.
+    pub refused_tables: String,
 }
 
 /// Whether a standby confirms each commit.
@@ -50,6 +59,12 @@ struct ServerStateRow {
     synchronous_commit: String,
     #[diesel(sql_type = Text)]
     synchronous_standby_names: String,
+    #[diesel(sql_type = Text)]
+    fsync: String,
+    #[diesel(sql_type = Text)]
+    full_page_writes: String,
+    #[diesel(sql_type = Text)]
+    refused_tables: String,
     #[diesel(sql_type = BigInt)]
     standbys: i64,
     #[diesel(sql_type = BigInt)]
@@ -74,7 +89,11 @@ impl Tx<'_> {
         let row = self.run(|connection| match connection {
             AnyConnection::Sqlite(_) => Ok(None),
             AnyConnection::Postgres(c) => {
-                sql_query(QUERY).get_result::<ServerStateRow>(c).map(Some)
+                let query = format!(
+                    "{QUERY}, {} AS refused_tables FROM pg_stat_replication",
+                    refused_tables()
+                );
+                sql_query(query).get_result::<ServerStateRow>(c).map(Some)
             }
         })?;
         let answered = clock.unix_micros();
@@ -84,12 +103,23 @@ impl Tx<'_> {
             unix_micros: row.unix_micros,
             clock_offset_micros: row.unix_micros - own,
             synchronous_standbys: row.synchronous_standbys(),
+            unsafe_settings: row.unsafe_settings(),
             synchronous_commit: row.synchronous_commit,
+            refused_tables: row.refused_tables,
         }))
     }
 }
 
 impl ServerStateRow {
+    fn unsafe_settings(&self) -> Vec<&'static str> {
+        let settings = [
+            ("fsync", &self.fsync),
+            ("full_page_writes", &self.full_page_writes),
+        ];
+        let off = settings.into_iter().filter(|(_, value)| *value != "on");
+        off.map(|(name, _)| name).collect()
+    }
+
     fn synchronous_standbys(&self) -> SynchronousStandbys {
         if self.synchronous_standby_names.trim().is_empty() {
             SynchronousStandbys::NotConfigured
@@ -110,6 +140,9 @@ mod tests {
             unix_micros: 0,
             synchronous_commit: "on".to_owned(),
             synchronous_standby_names: names.to_owned(),
+            fsync: "on".to_owned(),
+            full_page_writes: "on".to_owned(),
+            refused_tables: String::new(),
             standbys,
             synchronous,
             hidden,
@@ -140,6 +173,8 @@ mod tests {
                 clock_offset_micros: 0,
                 synchronous_commit: setting.to_owned(),
                 synchronous_standbys: SynchronousStandbys::NotConfigured,
+                unsafe_settings: Vec::new(),
+                refused_tables: String::new(),
             };
             assert_eq!(state.commits_are_durable(), durable, "{setting}");
         }

@@ -91,21 +91,21 @@ impl WriterProgress {
 
 /// An instant that may be missing, as one number: the nanoseconds since a start, plus one.
 #[derive(Debug)]
-struct AtomicInstant(AtomicU64);
+pub(super) struct AtomicInstant(AtomicU64);
 
 impl AtomicInstant {
     const NONE: u64 = 0;
 
-    const fn none() -> Self {
+    pub(super) const fn none() -> Self {
         Self(AtomicU64::new(Self::NONE))
     }
 
-    fn get(&self, start: Instant) -> Option<Instant> {
+    pub(super) fn get(&self, start: Instant) -> Option<Instant> {
         let since = self.0.load(Ordering::SeqCst).checked_sub(1)?;
         start.checked_add(Duration::from_nanos(since))
     }
 
-    fn set(&self, start: Instant, at: Instant) {
+    pub(super) fn set(&self, start: Instant, at: Instant) {
         self.0.store(Self::encode(start, at), Ordering::SeqCst);
     }
 

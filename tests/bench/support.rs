@@ -188,6 +188,7 @@ pub fn authority(settings: &Settings, signers: Option<Signers>) -> Authority {
             shared: SharedSettings::default(),
             max_age: Duration::from_secs(3),
             require_synchronous: false,
+            trust_storage: false,
             max_clock_offset: 5,
         },
         metrics,

@@ -24,8 +24,8 @@ pub(in crate::api) struct ReadinessView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ReadinessCheck)]
 pub(in crate::api) struct CheckView {
-    /// `database`, `lock`, `schema`, `durability`, `signer`, `replicas` or `background`; `start`
-    /// while the service starts.
+    /// `database`, `readers`, `lock`, `schema`, `privileges`, `durability`, `signer`, `replicas` or
+    /// `background`; `start` while the service starts.
     #[schema(example = "database")]
     name: &'static str,
     ok: bool,

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Periodic, PollProgress};
 use crate::api::Service;
@@ -11,6 +11,7 @@ use crate::app::supervisor::Supervisor;
 use crate::config::Config;
 use crate::domain::Clock;
 use crate::store::{DatabaseUrl, Store};
+use crate::telemetry::RepeatedLine;
 
 /// How often the row of this replica is written.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,22 +31,27 @@ pub(super) fn start(
     let tasks = &service.authority.metrics().background;
     let age = Duration::from_secs(config.server.ready_age.into());
     let authority = Arc::clone(&service.authority);
-    let heartbeat = Periodic::start(
-        tasks.start("heartbeat"),
-        HEARTBEAT_INTERVAL.min(age / 3),
-        move |waiter, _| {
-            let beaten = waiter.wait(authority.beat());
-            // Logs and measures what has changed, also while no one asks.
-            let _report = authority.readiness();
-            Ok(match beaten {
-                Ok(()) => PollProgress::Done,
-                Err(error) => {
-                    log::debug!("a heartbeat failed: {error}");
-                    PollProgress::UnfinishedAfter(HEARTBEAT_RETRY)
+    let interval = HEARTBEAT_INTERVAL.min(age / 3);
+    let failures = RepeatedLine::default();
+    let heartbeat = Periodic::start(tasks.start("heartbeat"), interval, move |waiter, _| {
+        let beaten = waiter.wait(authority.beat());
+        // Logs and measures what has changed, also while no one asks.
+        let _report = authority.readiness();
+        Ok(match beaten {
+            Ok(()) => PollProgress::Done,
+            Err(error) => {
+                if let Some(left_out) = failures.left_out(Instant::now()) {
+                    log::warn!(left_out; "a heartbeat failed: {error}");
                 }
-            })
-        },
-    )?;
+                PollProgress::UnfinishedAfter(HEARTBEAT_RETRY)
+            }
+        })
+    })?;
+    let authority = Arc::clone(&service.authority);
+    let readers = Periodic::start(tasks.start("readers"), interval, move |_, _| {
+        authority.probe_readers(interval);
+        Ok(PollProgress::Done)
+    })?;
     let (authority, supervisor) = (Arc::clone(&service.authority), Arc::clone(supervisor));
     let watch = Periodic::start(
         tasks.start("supervisor"),
@@ -69,5 +75,5 @@ pub(super) fn start(
         }
         Ok(PollProgress::Done)
     })?;
-    Ok(vec![heartbeat, watch, server])
+    Ok(vec![heartbeat, readers, watch, server])
 }

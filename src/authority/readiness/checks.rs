@@ -12,12 +12,16 @@ use crate::store::{Heartbeat, ServerState, SynchronousStandbys, WriterHealth};
 pub enum ReadinessCheck {
     /// The service has been opened; before, it waits for the database.
     Start,
-    /// A COMMIT succeeded a few seconds ago at most.
+    /// A COMMIT and a heartbeat succeeded a few seconds ago at most.
     Database,
+    /// A connection for reading worked a few seconds ago at most.
+    Readers,
     /// The writer does not wait for the database or the lock for longer than a few seconds.
     Lock,
     /// The schema is one that this version may write.
     Schema,
+    /// The role of the service may read its tables, all of their rows, and write what a token needs.
+    Privileges,
     /// A commit is on the disk, and on a synchronous standby if the configuration requires one.
     Durability,
     /// A key can sign, and its certificate is valid and agreed on.
@@ -30,10 +34,12 @@ pub enum ReadinessCheck {
 
 impl ReadinessCheck {
     /// All that a running service checks.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Database,
+        Self::Readers,
         Self::Lock,
         Self::Schema,
+        Self::Privileges,
         Self::Durability,
         Self::Signer,
         Self::Replicas,
@@ -45,8 +51,10 @@ impl ReadinessCheck {
         match self {
             Self::Start => "start",
             Self::Database => "database",
+            Self::Readers => "readers",
             Self::Lock => "lock",
             Self::Schema => "schema",
+            Self::Privileges => "privileges",
             Self::Durability => "durability",
             Self::Signer => "signer",
             Self::Replicas => "replicas",
@@ -68,13 +76,16 @@ pub struct CheckResult {
 /// All that the checks are made of.
 pub(super) struct ReadinessFacts<'a> {
     pub(super) now: Instant,
-    /// The greatest age of the last commit, and the longest wait of the writer.
+    /// The greatest age of the last commit, read and heartbeat, and the longest wait of the writer.
     pub(super) max_age: Duration,
-    pub(super) require_synchronous: bool,
+    pub(super) durability: RequiredDurability,
     pub(super) writer: WriterHealth,
     /// Why the store cannot be used at all.
     pub(super) unusable: Option<String>,
+    pub(super) last_read: Instant,
     pub(super) heartbeat: Option<&'a Heartbeat>,
+    /// When that was; `None` if there was none.
+    pub(super) heartbeat_at: Option<Instant>,
     /// Why nothing can be signed.
     pub(super) unsigned: Option<String>,
     pub(super) ended_tasks: &'a [&'static str],
@@ -85,12 +96,19 @@ impl ReadinessFacts<'_> {
     pub(super) fn failure(&self, check: ReadinessCheck) -> Option<String> {
         match check {
             ReadinessCheck::Start => None,
-            ReadinessCheck::Database => self.unusable.clone().or_else(|| self.commit_failure()),
+            ReadinessCheck::Database => {
+                let unusable = self.unusable.clone();
+                unusable
+                    .or_else(|| self.commit_failure())
+                    .or_else(|| self.heartbeat_failure())
+            }
+            ReadinessCheck::Readers => self.reader_failure(),
             ReadinessCheck::Lock => self.lock_failure(),
             ReadinessCheck::Schema => self.heartbeat.and_then(schema_failure),
+            ReadinessCheck::Privileges => self.server().and_then(privilege_failure),
             ReadinessCheck::Durability => {
-                let server = self.heartbeat.and_then(|beat| beat.server.as_ref());
-                server.and_then(|server| durability_failure(server, self.require_synchronous))
+                let server = self.server();
+                server.and_then(|server| durability_failure(server, self.durability))
             }
             ReadinessCheck::Signer => self.unsigned.clone(),
             ReadinessCheck::Replicas => self.heartbeat.and_then(replica_failure),
@@ -102,12 +120,36 @@ impl ReadinessFacts<'_> {
         }
     }
 
+    fn server(&self) -> Option<&ServerState> {
+        self.heartbeat.and_then(|beat| beat.server.as_ref())
+    }
+
+    fn age(&self, at: Instant) -> Option<Duration> {
+        let age = self.now.saturating_duration_since(at);
+        (age > self.max_age).then_some(age)
+    }
+
+    /// What the checks know of the server and of other replicas is as old as the heartbeat.
+    fn heartbeat_failure(&self) -> Option<String> {
+        let age = self.age(self.heartbeat_at?)?;
+        Some(format!("no heartbeat for {} s; see the log", age.as_secs()))
+    }
+
+    /// Keys of callers, for instance, are read.
+    fn reader_failure(&self) -> Option<String> {
+        let age = self.age(self.last_read)?;
+        Some(format!(
+            "no connection for reading has worked for {} s; see the log",
+            age.as_secs()
+        ))
+    }
+
     fn commit_failure(&self) -> Option<String> {
         let Some(at) = self.writer.last_commit else {
             return Some("nothing was committed yet".to_owned());
         };
-        let age = self.now.saturating_duration_since(at);
-        (age > self.max_age).then(|| format!("no commit for {} s; see the log", age.as_secs()))
+        let age = self.age(at)?;
+        Some(format!("no commit for {} s; see the log", age.as_secs()))
     }
 
     fn lock_failure(&self) -> Option<String> {
@@ -131,13 +173,44 @@ pub(super) fn schema_failure(beat: &Heartbeat) -> Option<String> {
     ))
 }
 
+/// Why a token cannot be recorded, or is decided without all rows.
+fn privilege_failure(server: &ServerState) -> Option<String> {
+    let refused = &server.refused_tables;
+    (!refused.is_empty()).then(|| {
+        format!(
+            "the role of the service cannot use tables as it must: {refused}; grant it the \
+             privileges, and disable row security for it"
+        )
+    })
+}
+
+/// What a commit has to outlive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequiredDurability {
+    /// The loss of the server.
+    pub(super) synchronous: bool,
+    /// The storage keeps what it was given, whatever `fsync` and `full_page_writes` are.
+    pub(super) trust_storage: bool,
+}
+
 /// Why a token could outlive its grant.
-pub(super) fn durability_failure(server: &ServerState, require: bool) -> Option<String> {
+pub(super) fn durability_failure(
+    server: &ServerState,
+    required: RequiredDurability,
+) -> Option<String> {
+    let require = required.synchronous;
     if !server.commits_are_durable() {
         return Some(format!(
             "`synchronous_commit` is `{}`, so a crash can lose the grant of a released token; set it \
              to `on` for the role of the service",
             server.synchronous_commit
+        ));
+    }
+    if !required.trust_storage && !server.unsafe_settings.is_empty() {
+        return Some(format!(
+            "`{}` is off, so a crash of the machine can lose the grant of a released token; switch \
+             it on, or set `database.trust_storage` if the storage makes up for it",
+            server.unsafe_settings.join("` and `")
         ));
     }
     match server.synchronous_standbys {
@@ -168,15 +241,21 @@ mod tests {
     use super::*;
 
     const AGE: Duration = Duration::from_secs(3);
+    const REQUIRED: RequiredDurability = RequiredDurability {
+        synchronous: false,
+        trust_storage: false,
+    };
 
     fn facts(now: Instant, writer: WriterHealth) -> ReadinessFacts<'static> {
         ReadinessFacts {
             now,
             max_age: AGE,
-            require_synchronous: false,
+            durability: REQUIRED,
             writer,
             unusable: None,
+            last_read: now,
             heartbeat: None,
+            heartbeat_at: None,
             unsigned: None,
             ended_tasks: &[],
         }
@@ -222,6 +301,27 @@ mod tests {
         assert_eq!(failing(&facts), ["database", "signer", "background"]);
     }
 
+    /// A replica that writes, and does not get to know the keys of its callers, issues nothing.
+    #[test]
+    fn a_commit_is_no_proof_that_something_can_be_read_or_that_the_heartbeat_works() {
+        let start = Instant::now();
+        let late = start + AGE + Duration::from_millis(1);
+        let writer = WriterHealth {
+            last_commit: Some(late),
+            blocked_since: None,
+            connected: true,
+            step_since: None,
+        };
+        let mut facts = facts(late, writer);
+        facts.last_read = start;
+        assert_eq!(failing(&facts), ["readers"]);
+        facts.last_read = late;
+        facts.heartbeat_at = Some(start);
+        assert_eq!(failing(&facts), ["database"]);
+        facts.heartbeat_at = Some(late);
+        assert_eq!(failing(&facts), [""; 0]);
+    }
+
     #[test]
     fn a_commit_must_be_durable_and_where_required_replicated() {
         let server = |commit: &str, synchronous_standbys| ServerState {
@@ -229,6 +329,8 @@ mod tests {
             clock_offset_micros: 0,
             synchronous_commit: commit.to_owned(),
             synchronous_standbys,
+            unsafe_settings: Vec::new(),
+            refused_tables: String::new(),
         };
         let none = SynchronousStandbys::NotConfigured;
         for (state, required, fails) in [
@@ -248,11 +350,43 @@ mod tests {
                 false,
             ),
         ] {
+            let required = RequiredDurability {
+                synchronous: required,
+                ..REQUIRED
+            };
             assert_eq!(
                 durability_failure(&state, required).is_some(),
                 fails,
                 "{state:?}"
             );
         }
+        let mut unsafe_server = server("on", none);
+        unsafe_server.unsafe_settings = vec!["fsync", "full_page_writes"];
+        let why = durability_failure(&unsafe_server, REQUIRED).expect("a failure");
+        assert!(
+            why.starts_with("`fsync` and `full_page_writes` is off"),
+            "{why}"
+        );
+        let trusted = RequiredDurability {
+            trust_storage: true,
+            ..REQUIRED
+        };
+        assert_eq!(durability_failure(&unsafe_server, trusted), None);
+    }
+
+    #[test]
+    fn a_table_that_the_role_cannot_use_is_named() {
+        let mut server = ServerState {
+            unix_micros: 0,
+            clock_offset_micros: 0,
+            synchronous_commit: "on".to_owned(),
+            synchronous_standbys: SynchronousStandbys::NotConfigured,
+            unsafe_settings: Vec::new(),
+            refused_tables: String::new(),
+        };
+        assert_eq!(privilege_failure(&server), None);
+        server.refused_tables = "grants (INSERT)".to_owned();
+        let why = privilege_failure(&server).expect("a failure");
+        assert!(why.contains("grants (INSERT)"), "{why}");
     }
 }

@@ -19,7 +19,13 @@ use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Time, new_id};
 use crate::store::{Heartbeat, ReplicaIdentity, StoreError, SynchronousStandbys, WriterHealth};
 pub use checks::{CheckResult, ReadinessCheck};
-use checks::{ReadinessFacts, durability_failure, replica_failure, schema_failure};
+use checks::{
+    ReadinessFacts, RequiredDurability, durability_failure, replica_failure, schema_failure,
+};
+
+/// Without a heartbeat for this time, a replica records no grants: what it knows of the server and of
+/// the others is too old, and they do not count it any more.
+const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// When this replica counts as ready.
 #[derive(Debug, Clone)]
@@ -27,10 +33,13 @@ pub struct ReadinessSettings {
     /// The name of this replica, for operators.
     pub name: String,
     pub shared: SharedSettings,
-    /// The greatest age of the last commit, and the longest wait of the writer.
+    /// The greatest age of the last commit, read and heartbeat, and the longest wait of the writer.
     pub max_age: Duration,
     /// Whether a synchronous standby must confirm each commit.
     pub require_synchronous: bool,
+    /// Whether the storage of the server keeps what it confirms, although `fsync` or
+    /// `full_page_writes` is off.
+    pub trust_storage: bool,
     /// Seconds by which the clocks of the database and of this machine may differ without a
     /// warning.
     pub max_clock_offset: u32,
@@ -41,12 +50,20 @@ pub struct ReadinessSettings {
 pub(super) struct Readiness {
     settings: ReadinessSettings,
     id: Uuid,
-    heartbeat: RwLock<Option<Arc<Heartbeat>>>,
-    /// Why this replica must not record a grant, by the last heartbeat. Each mint asks it.
-    refusal: RwLock<Option<String>>,
+    /// By the last heartbeat; `None` in a process that has none, such as a command.
+    known: RwLock<Option<Known>>,
     /// The checks that fail, and since when.
     failing: Mutex<BTreeMap<ReadinessCheck, Time>>,
     clock_is_off: AtomicBool,
+}
+
+/// What a heartbeat has shown.
+#[derive(Debug, Clone)]
+struct Known {
+    at: Instant,
+    heartbeat: Arc<Heartbeat>,
+    /// Why this replica must not record a grant. Each mint asks it.
+    refusal: Option<String>,
 }
 
 /// Whether a token could be issued, and what is in the way.
@@ -74,25 +91,29 @@ impl Readiness {
         Self {
             settings,
             id: new_id(now),
-            heartbeat: RwLock::default(),
-            refusal: RwLock::default(),
+            known: RwLock::default(),
             failing: Mutex::default(),
             clock_is_off: AtomicBool::new(false),
         }
     }
 
-    fn heartbeat(&self) -> Option<Arc<Heartbeat>> {
-        self.heartbeat.read().clone()
+    fn durability(&self) -> RequiredDurability {
+        RequiredDurability {
+            synchronous: self.settings.require_synchronous,
+            trust_storage: self.settings.trust_storage,
+        }
     }
 
-    fn note(&self, beat: Heartbeat) {
-        let require = self.settings.require_synchronous;
-        let durability = || durability_failure(beat.server.as_ref()?, require);
+    fn note(&self, beat: Heartbeat, at: Instant) {
+        let durability = || durability_failure(beat.server.as_ref()?, self.durability());
         let refusal = replica_failure(&beat)
             .or_else(|| schema_failure(&beat))
             .or_else(durability);
-        *self.refusal.write() = refusal;
-        *self.heartbeat.write() = Some(Arc::new(beat));
+        *self.known.write() = Some(Known {
+            at,
+            heartbeat: Arc::new(beat),
+            refusal,
+        });
     }
 
     /// Remembers since when checks fail, and logs what has changed.
@@ -123,15 +144,18 @@ impl Authority {
     #[must_use]
     pub fn readiness(&self) -> ReadinessReport {
         let (readiness, now) = (&self.readiness, self.clock.now());
-        let (beat, ended_tasks) = (readiness.heartbeat(), self.ended_tasks());
+        let (known, ended_tasks) = (readiness.known.read().clone(), self.ended_tasks());
+        let beat = known.as_ref().map(|known| &*known.heartbeat);
         let facts = ReadinessFacts {
             now: Instant::now(),
             max_age: readiness.settings.max_age,
-            require_synchronous: readiness.settings.require_synchronous,
+            durability: readiness.durability(),
             writer: self.store.writer_health(),
             unusable: self.store.is_usable().err().map(|e| e.to_string()),
-            heartbeat: beat.as_deref(),
-            unsigned: self.unsigned(beat.as_deref(), now),
+            last_read: self.store.last_read(),
+            heartbeat: beat,
+            heartbeat_at: known.as_ref().map(|known| known.at),
+            unsigned: self.unsigned(beat, now),
             ended_tasks: &ended_tasks,
         };
         let checks = ReadinessCheck::ALL.map(|check| {
@@ -167,8 +191,14 @@ impl Authority {
         };
         let beat = self.store.beat(own, self.clock.clone()).await?;
         self.measure_heartbeat(&beat);
-        readiness.note(beat);
+        readiness.note(beat, Instant::now());
         Ok(())
+    }
+
+    /// Reads from the database, unless a request has done so within `interval`, so that readiness
+    /// knows whether that works.
+    pub fn probe_readers(&self, interval: Duration) {
+        self.store.probe_readers(interval);
     }
 
     /// Removes the row of this replica, which stops.
@@ -185,20 +215,26 @@ impl Authority {
         self.must_agree_with_replicas().is_err()
     }
 
-    /// Refuses to agree with others on anything while this replica differs from them.
+    /// Refuses to agree with others on anything while this replica differs from them, as far as is
+    /// known.
     pub(super) fn must_agree_with_replicas(&self) -> Result<(), StoreError> {
-        let beat = self.readiness.heartbeat();
-        let refusal = beat.as_deref().and_then(replica_failure);
-        refusal.map_or(Ok(()), |why| Err(StoreError::Unavailable(why)))
+        self.must_know(|known| replica_failure(&known.heartbeat))
     }
 
     /// Refuses to record grants on a replica that differs from others, does not know the schema, or
-    /// whose commits are not durable.
+    /// whose commits are not durable; or that has not asked for long.
     pub(super) fn must_not_be_refused(&self) -> Result<(), IssueError> {
-        match &*self.readiness.refusal.read() {
-            Some(why) => Err(StoreError::Unavailable(why.clone()).into()),
-            None => Ok(()),
-        }
+        Ok(self.must_know(|known| known.refusal.clone())?)
+    }
+
+    fn must_know(&self, refusal: impl Fn(&Known) -> Option<String>) -> Result<(), StoreError> {
+        let readiness = &self.readiness;
+        let known = readiness.known.read();
+        let why = known.as_ref().and_then(|known| {
+            let age = known.at.elapsed();
+            refusal(known).or_else(|| outdated(age, readiness.settings.max_age))
+        });
+        why.map_or(Ok(()), |why| Err(StoreError::Unavailable(why)))
     }
 
     /// Says whether the server is a standby, when it was asked because nothing can be written.
@@ -267,5 +303,26 @@ impl Authority {
                 log::info!("the clocks of the database and of this machine agree again");
             }
         }
+    }
+}
+
+/// Why what a heartbeat of this age has shown cannot be relied on. The bound is far above the age at
+/// which a replica is not ready, so that a heartbeat that is late costs no token.
+fn outdated(age: Duration, max_age: Duration) -> Option<String> {
+    let most = max_age.max(HEARTBEAT_PATIENCE);
+    (age > most).then(|| format!("no heartbeat for {} s; see the log", age.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_old_heartbeat_has_shown_is_no_reason_to_record_a_grant() {
+        let seconds = Duration::from_secs;
+        assert_eq!(outdated(seconds(30), seconds(3)), None);
+        let why = outdated(seconds(31), seconds(3)).expect("a refusal");
+        assert!(why.contains("no heartbeat for 31 s"), "{why}");
+        assert_eq!(outdated(seconds(60), seconds(60)), None);
     }
 }

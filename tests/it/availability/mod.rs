@@ -1,8 +1,10 @@
 //! Whether tokens can be issued, and who is told: balancers, operators, other replicas and systemd.
 
 mod certs;
+mod plaintext;
 mod readiness;
 mod replicas;
+mod roles;
 mod starting;
 mod stopping;
 mod supervised;

@@ -19,7 +19,7 @@ both!(a_database_that_lets_nobody_write_makes_the_service_unready);
 
 const START: Duration = Duration::from_secs(60);
 
-fn failing(process: &Process) -> Vec<String> {
+pub fn failing(process: &Process) -> Vec<String> {
     let answer = process.operator_gets("/readyz").expect("an answer").json();
     let checks = answer["checks"].as_array().expect("checks").iter();
     let failing = checks.filter(|check| check["ok"] == false);

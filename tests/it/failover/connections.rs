@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use tn_authority::authority::{ChangeError, IssueError, StoreError};
+use tn_authority::store::PostgresSettings;
 
 use super::{has_no_answer, is_busy, lends_a_block, mints, ports_out, short, timed};
 use crate::support::{Db, Kind, Setup, TcpProxy, World, at_once};
 use std::sync::Arc;
 
 fn behind_a_proxy() -> (World, TcpProxy) {
+    behind_a_proxy_with(short())
+}
+
+pub fn behind_a_proxy_with(postgres: PostgresSettings) -> (World, TcpProxy) {
     let db = Arc::new(Db::from(Kind::Postgres));
     let proxy = TcpProxy::to(db.server_address());
     let setup = Setup {
-        postgres: short(),
+        postgres,
         database: Some(db.text_url_at(proxy.address).parse().expect("a URL")),
         ..Setup::default()
     };
@@ -22,7 +27,7 @@ fn behind_a_proxy() -> (World, TcpProxy) {
     (world, proxy)
 }
 
-fn reads(world: &World) -> Result<usize, StoreError> {
+pub fn reads(world: &World) -> Result<usize, StoreError> {
     let all = |tx: &mut tn_authority::store::Tx<'_>| {
         tx.list_accounts(None, &tn_authority::store::Page::new(10, None))
     };

@@ -3,10 +3,12 @@
 
 mod connections;
 mod engines;
+mod hanging_readers;
 mod held_locks;
 mod languages;
 mod pooler;
 mod recovery;
+mod row_security;
 
 use std::time::{Duration, Instant};
 

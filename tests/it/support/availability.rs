@@ -12,6 +12,7 @@ pub fn readiness_settings() -> ReadinessSettings {
         shared: SharedSettings::default(),
         max_age: Duration::from_secs(3_600),
         require_synchronous: false,
+        trust_storage: false,
         max_clock_offset: 5,
     }
 }

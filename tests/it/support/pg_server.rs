@@ -1,11 +1,14 @@
-//! A PostgreSQL server of a test's own, which can be demoted.
+//! A PostgreSQL server of a test's own, which can be demoted and configured.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use diesel::connection::{Connection as _, SimpleConnection as _};
+use diesel::pg::PgConnection;
 use tempfile::TempDir;
 
+use super::db::Db;
 use super::peers::{free_port, peer};
 use super::unprivileged::{give_away, unprivileged};
 
@@ -63,7 +66,7 @@ impl PgServer {
             String::from_utf8_lossy(&made.stderr)
         );
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nfsync = off\n",
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n",
             address.port()
         );
         let file = data.join("postgresql.auto.conf");
@@ -87,6 +90,32 @@ impl PgServer {
 
     pub fn promote(&self) {
         self.control(&["promote", "--wait"]);
+    }
+
+    /// Runs SQL as the superuser, each statement in a transaction of its own.
+    pub fn execute(&self, statements: &[&str]) {
+        let mut connection = PgConnection::establish(&self.url()).expect("PostgreSQL");
+        for sql in statements {
+            connection.batch_execute(sql).expect(sql);
+        }
+    }
+
+    /// Who is let in, and how: one line of `pg_hba.conf`.
+    pub fn lets_in(&self, line: &str) {
+        let file = self.data().join("pg_hba.conf");
+        std::fs::write(&file, format!("{line}\n")).expect("a file");
+        self.control(&["reload"]);
+    }
+
+    /// A role that is no superuser, and may do all that the service needs. Returns the URL for it.
+    pub fn carrier_role(&self, db: &Db) -> String {
+        self.execute(&["CREATE ROLE carrier LOGIN", "GRANT pg_monitor TO carrier"]);
+        db.execute(
+            "GRANT ALL ON ALL TABLES IN SCHEMA public TO carrier; \
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO carrier; \
+             GRANT ALL ON SCHEMA public TO carrier",
+        );
+        db.text_url().replacen("postgres@", "carrier@", 1)
     }
 
     fn stop(&self) {

@@ -13,6 +13,10 @@ struct ProxyState {
     stopped: AtomicBool,
     /// Connections with smaller numbers are kept and acknowledged, and nothing is passed on: a frozen server.
     frozen_below: AtomicU64,
+    /// Connections with smaller numbers lose their queries, after this number of them. The login is passed on, and
+    /// all is acknowledged.
+    swallowed_below: AtomicU64,
+    queries: AtomicU64,
     opened: AtomicU64,
     /// Whether the last that was passed on came from the server.
     answered: AtomicBool,
@@ -77,10 +81,28 @@ impl TcpProxy {
         self.state.frozen_below.store(opened, Ordering::SeqCst);
     }
 
+    /// All connections, and those that come, lose their queries after this number of them.
+    pub fn swallow_queries_after(&self, queries: u64) {
+        self.state.queries.store(queries, Ordering::SeqCst);
+        self.state.swallowed_below.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// Connections that come lose nothing any more; the others still do.
+    pub fn swallow_no_more(&self) {
+        let opened = self.opened();
+        self.state.swallowed_below.store(opened, Ordering::SeqCst);
+    }
+
+    /// How many connections there have been.
+    pub fn opened(&self) -> u64 {
+        self.state.opened.load(Ordering::SeqCst)
+    }
+
     /// Passes everything on, and what was held back first.
     pub fn resume(&self) {
         self.state.stopped.store(false, Ordering::SeqCst);
         self.state.frozen_below.store(0, Ordering::SeqCst);
+        self.state.swallowed_below.store(0, Ordering::SeqCst);
     }
 }
 
@@ -92,6 +114,7 @@ impl Drop for TcpProxy {
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream, (number, asks): (u64, bool), state: &ProxyState) {
+    let mut queries = 0;
     let tick = Duration::from_millis(5);
     from.set_read_timeout(Some(tick)).expect("a timeout");
     let mut buffer = [0; 16_384];
@@ -115,6 +138,13 @@ fn pass(mut from: TcpStream, mut to: TcpStream, (number, asks): (u64, bool), sta
                 }
                 if state.answered.swap(!asks, Ordering::SeqCst) && asks {
                     state.round_trips.fetch_add(1, Ordering::SeqCst);
+                }
+                // `Query` or `Parse`, and not a message of the login.
+                queries += u64::from(asks && matches!(buffer[0], b'Q' | b'P'));
+                if queries > state.queries.load(Ordering::SeqCst)
+                    && number < state.swallowed_below.load(Ordering::SeqCst)
+                {
+                    continue;
                 }
                 if to.write_all(&buffer[..length]).is_err() {
                     break;
