@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -19,14 +18,9 @@ use crate::domain::control::codes::{CodeError, CodeForm, Codes};
 use crate::domain::control::message::CodeMessage;
 use crate::domain::control::proof::{ControlProof, Method, ProofEnd};
 use crate::domain::decision::holding_delegations;
-use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::RuledRequest;
-use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
-use crate::domain::{
-    AccountId, Actor, AuditAction, Caller, Denial, Event, Fingerprint, NumberRange, Role, Spc, Tn,
-    TnAuthList, TnEntry, TokenRequest, new_id,
-};
+use crate::domain::{AccountId, AuditAction, Caller, Denial, Event, Role, Tn, new_id};
 use crate::store::Tx;
 use crate::telemetry::ProofOutcome;
 
@@ -186,39 +180,8 @@ impl Authority {
         now: Time,
     ) -> Result<RuledRequest, TnAuthListError> {
         let by = (self.actor(caller), self.carrier.spcs.as_slice());
-        ruled_for_numbers(by, account, numbers, now)
+        RuledRequest::for_numbers(by, account, numbers, now)
     }
-}
-
-/// A question for the rule of authority about these numbers now. No policy is asked: control gives
-/// nothing that a policy could widen.
-pub(super) fn ruled_for_numbers(
-    (actor, spcs): (Actor, &[Spc]),
-    account: &AccountId,
-    numbers: &[Tn],
-    now: Time,
-) -> Result<RuledRequest, TnAuthListError> {
-    let ranges = merged(numbers.iter().map(|n| NumberRange::from(*n)).collect());
-    let entries = ranges.into_iter().map(TnEntry::try_from);
-    let list = TnAuthList::from_entries(entries.collect::<Result<_, _>>()?)?;
-    // The fingerprint does not affect the decision.
-    let request = TokenRequest::new(list, false, Fingerprint::from([0; 32]), None)?;
-    let moment = now + TimeDelta::seconds(1);
-    Ok(RuledRequest {
-        account: account.clone(),
-        request,
-        now,
-        until: moment,
-        horizon: moment,
-        minimum: 0,
-        chains: Vec::new().into(),
-        spcs: spcs.to_vec(),
-        actor,
-        policy: Ok(()),
-        policies: PolicyTrace::default(),
-        deferred: None,
-        renewal: None,
-    })
 }
 
 impl Draft {

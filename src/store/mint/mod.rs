@@ -7,6 +7,7 @@ mod facts;
 mod memory;
 mod replay;
 mod rows;
+mod samples;
 
 use std::collections::HashMap;
 
@@ -21,6 +22,7 @@ use crate::domain::{Actor, AuditEvent, Denial};
 use memory::StagedKeys;
 pub(super) use memory::{MintMemory, StagedMemory};
 use rows::RowQuestion;
+pub use samples::SampleTask;
 
 /// An order, with everything that its decision depends on.
 struct Case<'a> {

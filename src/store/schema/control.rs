@@ -53,9 +53,11 @@ table! {
 }
 
 table! {
-    control_samples (account_id, list) {
+    control_samples (account_id, first_position, last_position) {
         account_id -> Text,
-        list -> Text,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        size -> BigInt,
         positions -> Text,
         drawn_at -> BigInt,
     }

@@ -5,6 +5,7 @@
 //! bounded number of rights. `domain::control::reproofing` says when.
 
 mod numbers;
+mod required;
 mod rooms;
 mod store_errors;
 
@@ -17,23 +18,20 @@ use uuid::Uuid;
 
 use super::ControlSettings;
 use super::limits::{HOUR, wait};
-use super::start::{Asking, Draft, insert, ruled_for_numbers};
+use super::start::{Asking, Draft, insert};
 use crate::authority::audited::event_by;
 use crate::authority::{Authority, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
 use crate::domain::control::codes::Codes;
-use crate::domain::control::facts::RequiredNumbers;
 use crate::domain::control::proof::{ControlProof, Method, ProofEnd};
 use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
-use crate::domain::control::sample::{self, ControlSample};
 use crate::domain::control::sending::SendFailure;
 use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
-use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::renewal::Renewal;
-use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
-use crate::store::{StartedBy, Tx};
+use crate::domain::{Actor, AuditAction, Caller, Event, Spc, Tn, new_id};
+use crate::store::{NextDue, StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 use rooms::{NO_GATEWAY, Rooms};
 use store_errors::{store_error, unreadable};
@@ -84,10 +82,18 @@ struct ReproofTask {
 #[derive(Default)]
 struct CheckedRights {
     /// When each is due next.
-    due: Vec<(Uuid, Option<Time>)>,
+    due: Vec<NextDue>,
     started: Vec<ControlProof>,
     limited: u64,
     without_authority: u64,
+}
+
+impl CheckedRights {
+    fn is_due(&mut self, right: &Renewal, at: Option<Time>) {
+        let was = right.control.as_ref().and_then(|control| control.due_at);
+        let right = right.id;
+        self.due.extend(was.map(|was| NextDue { right, was, at }));
+    }
 }
 
 /// A right whose numbers are checked.
@@ -186,14 +192,14 @@ impl ReproofTask {
             };
             let has_expired = right.not_after.is_some_and(|end| end <= self.now);
             if right.revoked_at.is_some() || has_expired {
-                checked.due.push((right.id, None));
+                checked.is_due(&right, None);
                 continue;
             }
             let required = self.required(tx, &right)?;
             if required.is_empty() {
                 // The configuration has no sample any more that stands for such a long list.
                 let until = control.without_authority_until(self.now);
-                checked.due.push((right.id, Some(until)));
+                checked.is_due(&right, Some(until));
                 continue;
             }
             if numbers > 0 && numbers + required.len() > MAX_NUMBERS {
@@ -209,29 +215,6 @@ impl ReproofTask {
         Ok(open)
     }
 
-    /// The numbers that a mint for this right would need to be proven.
-    fn required(&self, tx: &mut Tx<'_>, right: &Renewal) -> Result<Vec<Tn>, StoreError> {
-        let list = right.list.numbers().map_err(|error| unreadable(&error))?;
-        let list: Vec<NumberRange> = merged(list);
-        let size = self.settings.sample;
-        if !sample::is_for(&list, size) {
-            return Ok(RequiredNumbers::all_of(&list).numbers);
-        }
-        let digest = sample::digest(&list);
-        let lists = [(&right.account, digest.as_str())];
-        let found = tx.control_samples(&lists)?.pop().flatten();
-        let usable = |sample: &&ControlSample| sample.has_size(&list, size);
-        if let Some(sample) = found.as_ref().filter(usable) {
-            return Ok(sample.numbers.clone());
-        }
-        let day = sample::day_of(self.now);
-        let bits = self.codes.sample_bits(&right.account, day);
-        let bits = bits.map_err(|error| store_error(&error))?;
-        let drawn = ControlSample::draw(&right.account, &list, size, &bits, self.now);
-        let counts = tx.keep_control_sample(drawn, found.as_ref())?;
-        Ok(counts.numbers)
-    }
-
     /// Those of the rights whose account has authority over each of these numbers now, by the
     /// delegation of the right. The others would get no token, so they are not asked.
     fn with_authority(
@@ -242,7 +225,7 @@ impl ReproofTask {
     ) -> Result<Vec<OpenRight>, StoreError> {
         let questions = open.iter().map(|one| {
             let by = (self.actor.clone(), self.spcs.as_slice());
-            ruled_for_numbers(by, &one.right.account, &one.numbers, self.now)
+            RuledRequest::for_numbers(by, &one.right.account, &one.numbers, self.now)
         });
         let questions = questions.collect::<Result<Vec<RuledRequest>, _>>();
         let questions = questions.map_err(|error| unreadable(&error))?;
@@ -266,7 +249,7 @@ impl ReproofTask {
                 holding.push(one);
             } else {
                 let until = one.control.without_authority_until(self.now);
-                checked.due.push((one.right.id, Some(until)));
+                checked.is_due(&one.right, Some(until));
                 checked.without_authority += 1;
             }
         }
@@ -331,7 +314,7 @@ impl ReproofTask {
             let count = step.ask.len() as u64;
             (*of_account, *of_gateway) = (*of_account + count, of_gateway.saturating_sub(count));
             checked.limited += u64::from(step.is_limited && left > 0);
-            checked.due.push((right.id, Some(step.due_at)));
+            checked.is_due(right, Some(step.due_at));
         }
         Ok(drafts)
     }
