@@ -11,9 +11,10 @@ use chrono::TimeDelta;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
+use super::gateway::{Gateway, OutgoingCode, Reports};
 use super::template::{Template, Values};
-use crate::authority::{AssignedCode, AttemptResult, Authority};
+use crate::authority::{AssignedCode, AttemptResult, Authority, CodeReceipt};
+use crate::domain::control::receipt_ids::{IdConversion, LearnedIds, ReceiptMatch};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::domain::new_id;
 use crate::store::{StoreError, Waiter};
@@ -62,18 +63,16 @@ pub(super) enum GatewayEvent {
     Due,
     /// A gateway can send again.
     Ready,
-    Report(DeliveryReport),
     /// A gateway accepted a code, and will report its delivery under this id.
     Accepted {
         gateway: usize,
         proof: Uuid,
         message_id: String,
     },
-    /// A receipt for a code that this process has not sent.
+    /// What became of a code that this process has sent, or another one.
     Receipt {
         gateway: usize,
-        message_ids: Vec<String>,
-        is_delivered: bool,
+        receipt: CodeReceipt,
     },
     /// This gateway cannot do what it does besides sending.
     Failed(usize, SendFailure),
@@ -122,6 +121,7 @@ impl GatewayThreads {
             lanes.push(Lane {
                 assign,
                 idle: configured.concurrency,
+                ids: LearnedIds::default(),
             });
         }
         let dispatcher = OutboxDispatcher {
@@ -160,6 +160,8 @@ struct Lane {
     assign: Channel<AssignedCode>,
     /// The number of idle threads.
     idle: u16,
+    /// How the gateway writes the ids of messages in receipts.
+    ids: LearnedIds,
 }
 
 /// Polls for work and hands it out.
@@ -192,30 +194,22 @@ impl OutboxDispatcher {
                 match next {
                     Ok(GatewayEvent::Idle(index)) => self.lanes[index].idle += 1,
                     Ok(GatewayEvent::Due | GatewayEvent::Ready) => {}
-                    Ok(GatewayEvent::Report(report)) => {
-                        task.attempt(|| self.record(&task, &waiter, report));
-                    }
                     Ok(GatewayEvent::Accepted {
                         gateway,
                         proof,
                         message_id,
                     }) => {
-                        let name = &self.gateways.all[gateway].name;
                         task.attempt(|| {
-                            let kept = self.authority.receipt_awaited(name, message_id, proof);
-                            or_failed(&task, RECEIPT, waiter.wait(kept));
+                            let (name, conversion) = self.receipts_of(gateway);
+                            let awaited = &self.authority;
+                            let awaited =
+                                awaited.receipt_awaited(name, message_id, proof, conversion);
+                            let found = or_failed(&task, RECEIPT, waiter.wait(awaited));
+                            self.learn(&task, &waiter, gateway, found);
                         });
                     }
-                    Ok(GatewayEvent::Receipt {
-                        gateway,
-                        message_ids: ids,
-                        is_delivered,
-                    }) => {
-                        let name = &self.gateways.all[gateway].name;
-                        task.attempt(|| {
-                            let kept = self.authority.receipt_received(name, ids, is_delivered);
-                            or_failed(&task, RECEIPT, waiter.wait(kept));
-                        });
+                    Ok(GatewayEvent::Receipt { gateway, receipt }) => {
+                        task.attempt(|| self.record(&task, &waiter, gateway, receipt));
                     }
                     Ok(GatewayEvent::Failed(index, failure)) => {
                         let metrics = &self.authority.metrics().gateways;
@@ -252,12 +246,43 @@ impl OutboxDispatcher {
         }
     }
 
-    fn record(&self, task: &RunningTask, waiter: &Waiter, report: DeliveryReport) {
-        let recorded = self
-            .authority
-            .code_reported(report.proof, report.is_delivered);
-        let recorded = waiter.wait(recorded);
-        or_failed(task, "a delivery report could not be recorded", recorded);
+    /// The name of a gateway, and how the ids of its receipts are converted.
+    fn receipts_of(&self, gateway: usize) -> (&str, Option<IdConversion>) {
+        let conversion = self.lanes[gateway].ids.conversion();
+        (&self.gateways.all[gateway].name, conversion)
+    }
+
+    fn record(
+        &mut self,
+        task: &RunningTask,
+        waiter: &Waiter,
+        gateway: usize,
+        receipt: CodeReceipt,
+    ) {
+        let (name, conversion) = self.receipts_of(gateway);
+        let received = self.authority.receipt_received(name, receipt, conversion);
+        let found = or_failed(task, RECEIPT, waiter.wait(received));
+        self.learn(task, waiter, gateway, found);
+    }
+
+    /// Takes note of how a receipt was found, and records those whose ids are understood by now.
+    fn learn(
+        &mut self,
+        task: &RunningTask,
+        waiter: &Waiter,
+        gateway: usize,
+        found: Option<ReceiptMatch>,
+    ) {
+        let shown = found.map(|found| self.lanes[gateway].ids.note(found));
+        for possible in shown.into_iter().flatten() {
+            let receipt = CodeReceipt {
+                message_id: possible.message_id,
+                is_delivered: possible.is_delivered,
+            };
+            let name = &self.gateways.all[gateway].name;
+            let received = self.authority.receipt_received(name, receipt, None);
+            or_failed(task, RECEIPT, waiter.wait(received));
+        }
     }
 }
 

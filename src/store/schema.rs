@@ -7,7 +7,8 @@ mod replication;
 use diesel::table;
 
 pub use control::{
-    account_keys, control_messages, control_proofs, control_receipts, control_samples,
+    account_keys, control_early_receipts, control_messages, control_proofs, control_receipts,
+    control_samples,
 };
 pub use replication::replicas;
 

@@ -1,3 +1,4 @@
+DROP TABLE control_early_receipts;
 DROP TABLE control_samples;
 
 CREATE TABLE control_samples (

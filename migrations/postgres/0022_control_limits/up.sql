@@ -21,3 +21,17 @@ COMMENT ON COLUMN control_samples.drawn_at IS 'When they were drawn, or one was 
 
 -- Rights to renew may have to prove other numbers now.
 UPDATE renewals SET control_due_at = 0 WHERE control_due_at IS NOT NULL;
+
+CREATE TABLE control_early_receipts (
+    gateway TEXT COLLATE "C" NOT NULL,
+    message_id TEXT COLLATE "C" NOT NULL,
+    is_delivered BOOLEAN NOT NULL,
+    received_at BIGINT NOT NULL,
+    PRIMARY KEY (gateway, message_id)
+);
+CREATE INDEX control_early_receipts_received ON control_early_receipts (received_at);
+COMMENT ON TABLE control_early_receipts IS 'Receipts that came before it was known which code they are about, as to another replica. Rows are removed after a minute.';
+COMMENT ON COLUMN control_early_receipts.gateway IS 'As in control_receipts.';
+COMMENT ON COLUMN control_early_receipts.message_id IS 'How the receipt names the message: in lower case, without leading zeros.';
+COMMENT ON COLUMN control_early_receipts.is_delivered IS 'Whether it reached the number.';
+COMMENT ON COLUMN control_early_receipts.received_at IS 'When it came.';

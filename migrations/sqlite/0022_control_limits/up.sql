@@ -21,3 +21,17 @@ CREATE TABLE control_samples (
 
 -- Rights to renew may have to prove other numbers now.
 UPDATE renewals SET control_due_at = 0 WHERE control_due_at IS NOT NULL;
+
+-- Receipts that came before it was known which code they are about, as to another replica. Rows are removed after a minute.
+CREATE TABLE control_early_receipts (
+    -- As in control_receipts.
+    gateway TEXT NOT NULL,
+    -- How the receipt names the message: in lower case, without leading zeros.
+    message_id TEXT NOT NULL,
+    -- Whether it reached the number.
+    is_delivered BOOLEAN NOT NULL,
+    -- When it came.
+    received_at BIGINT NOT NULL,
+    PRIMARY KEY (gateway, message_id)
+);
+CREATE INDEX control_early_receipts_received ON control_early_receipts (received_at);

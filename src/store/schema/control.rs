@@ -53,6 +53,15 @@ table! {
 }
 
 table! {
+    control_early_receipts (gateway, message_id) {
+        gateway -> Text,
+        message_id -> Text,
+        is_delivered -> Bool,
+        received_at -> BigInt,
+    }
+}
+
+table! {
     control_samples (account_id, first_position, last_position) {
         account_id -> Text,
         first_position -> BigInt,

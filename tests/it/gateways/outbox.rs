@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tn_authority::authority::{AssignedCode, AttemptResult};
+use tn_authority::authority::{AssignedCode, AttemptResult, CodeReceipt};
 use tn_authority::domain::AuditEvent;
 use tn_authority::domain::control::proof::{ProofEnd, ProofState};
+use tn_authority::domain::control::receipt_ids::ReceiptMatch;
 use tn_authority::domain::control::sending::{SendFailure, SendOutcome};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::store::{EventFilter, Page};
@@ -14,6 +15,7 @@ use super::asking::{
     SMS, Scripted, acme, asks, attempted, carrier, code_in, confirms, proof, sends_scripted, state,
     takes, until, waiting,
 };
+use crate::authority::idempotency::count;
 use crate::support::{Kind, Setup, World, account, at_once, wait};
 
 both!(
@@ -31,6 +33,8 @@ both!(
     a_name_is_only_a_name_in_the_message,
     a_name_with_a_link_is_not_in_the_message,
     a_receipt_can_come_to_another_replica,
+    a_receipt_says_nothing_about_a_code_whose_id_looks_like_it,
+    a_receipt_that_comes_before_the_id_is_recorded_is_kept_for_a_minute,
 );
 
 const ONE: Uuid = Uuid::from_u128(1);
@@ -235,7 +239,8 @@ fn a_receipt_says_that_a_code_has_arrived(kind: Kind) {
         AttemptResult::Sent
     );
     world.seconds_pass(3);
-    wait(world.authority.code_reported(id, true)).expect("a record");
+    awaits(&world, "1", id);
+    receives(&world, SMS, "1", true);
     let delivered = proof(&world, id);
     assert_eq!(delivered.delivered_at, Some(world.now()));
     assert_eq!(delivered.sent_at, Some(world.in_seconds(-3)));
@@ -244,7 +249,8 @@ fn a_receipt_says_that_a_code_has_arrived(kind: Kind) {
     assert_eq!((events.len(), events[0].outcome.as_str()), (1, "done"));
     assert_eq!(events[0].account, Some(account("acme")));
     // About a proof of somebody else's service.
-    wait(world.authority.code_reported(Uuid::from_u128(9), false)).expect("nothing");
+    awaits(&world, "2", Uuid::from_u128(9));
+    assert_eq!(receives(&world, SMS, "2", false), ReceiptMatch::None);
 }
 
 fn a_receipt_ends_what_will_not_arrive(kind: Kind) {
@@ -260,8 +266,9 @@ fn a_receipt_ends_what_will_not_arrive(kind: Kind) {
             confirmed.expect("confirmed");
         }
     }
-    for proof in &proofs {
-        wait(world.authority.code_reported(proof.id, false)).expect("a record");
+    for (n, proof) in proofs.iter().enumerate() {
+        awaits(&world, &n.to_string(), proof.id);
+        receives(&world, SMS, &n.to_string(), false);
     }
     assert_eq!(state(&world, proofs[0].id), ProofState::Failed);
     assert_eq!(
@@ -326,6 +333,9 @@ fn a_name_with_a_link_is_not_in_the_message(kind: Kind) {
         ("Bank https://evil.example", "acme"),
         ("Bank www.evil", "acme"),
         ("Verify at evil.example now", "acme"),
+        ("Verify at evil\u{fe52}example now", "acme"),
+        ("Call +1 900 555 0123 now", "acme"),
+        ("000000 is the code", "acme"),
         ("Acme, Inc.", "Acme, Inc."),
     ]
     .into_iter()
@@ -345,6 +355,32 @@ fn a_name_with_a_link_is_not_in_the_message(kind: Kind) {
     }
 }
 
+/// A gateway accepted the code of a proof under this id.
+fn awaits(world: &World, id: &str, proof: Uuid) -> ReceiptMatch {
+    let awaited = world
+        .authority
+        .receipt_awaited(SMS, id.to_owned(), proof, None);
+    wait(awaited).expect("a record")
+}
+
+/// A receipt of a gateway comes.
+fn receives(world: &World, gateway: &str, id: &str, is_delivered: bool) -> ReceiptMatch {
+    let receipt = CodeReceipt {
+        message_id: id.to_owned(),
+        is_delivered,
+    };
+    wait(world.authority.receipt_received(gateway, receipt, None)).expect("a record")
+}
+
+/// Two codes are on their way, and both were accepted.
+fn two_sent(world: &World) -> Vec<Uuid> {
+    let ids: Vec<Uuid> = asks(world, 2).iter().map(|proof| proof.id).collect();
+    for code in takes(world, ONE, 2) {
+        attempted(world, ONE, &code, SendOutcome::Accepted);
+    }
+    ids
+}
+
 /// One replica sends, and the SMSC reports to the session of the other.
 fn a_receipt_can_come_to_another_replica(kind: Kind) {
     let world = carrier(kind);
@@ -353,40 +389,74 @@ fn a_receipt_can_come_to_another_replica(kind: Kind) {
     for code in takes(&world, ONE, 3) {
         attempted(&world, ONE, &code, SendOutcome::Accepted);
     }
-    let awaits = |id: &str, proof: Uuid| {
-        let awaited = world.authority.receipt_awaited(SMS, id.to_owned(), proof);
-        wait(awaited).expect("a record");
-    };
-    let receives = |gateway: &str, ids: &[&str], is_delivered| {
-        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        let received = replica
-            .authority
-            .receipt_received(gateway, ids, is_delivered);
-        wait(received).expect("a record");
-    };
-    awaits("a1", ids[0]);
-    awaits("17", ids[1]);
+    awaits(&world, "a1", ids[0]);
+    awaits(&world, "17", ids[1]);
     // The gateway has used the id before.
-    awaits("2f", ids[1]);
-    awaits("2f", ids[2]);
-    receives("another-gateway", &["a1"], true);
-    receives(SMS, &["unknown"], true);
+    awaits(&world, "2f", ids[1]);
+    awaits(&world, "2f", ids[2]);
+    receives(&replica, "another-gateway", "a1", true);
+    receives(&replica, SMS, "unknown", true);
     assert!(
         ids.iter()
             .all(|id| proof(&world, *id).delivered_at.is_none())
     );
-    receives(SMS, &["161", "a1"], true);
-    receives(SMS, &["17"], false);
-    receives(SMS, &["17"], true);
+    assert_eq!(receives(&replica, SMS, "a1", true), ReceiptMatch::Exact);
+    receives(&replica, SMS, "17", false);
+    receives(&replica, SMS, "17", true);
     assert!(proof(&world, ids[0]).delivered_at.is_some());
     assert_eq!(state(&world, ids[1]), ProofState::Failed);
     assert_eq!(proof(&world, ids[1]).delivered_at, None, "it counts once");
-    receives(SMS, &["2f"], true);
+    receives(&replica, SMS, "2f", true);
     assert!(proof(&world, ids[2]).delivered_at.is_some());
     // After an hour none is awaited.
-    awaits("77", ids[1]);
+    awaits(&world, "77", ids[1]);
     world.seconds_pass(3_601);
-    awaits("78", ids[1]);
-    receives(SMS, &["77"], true);
+    awaits(&world, "78", ids[1]);
+    receives(&replica, SMS, "77", true);
     assert_eq!(proof(&world, ids[1]).delivered_at, None);
+}
+
+/// An SMSC that counts in decimal: 10 was sent by one replica and 16 by the other, which gets the receipt for 10. The
+/// number of 16, which is 10 in hexadecimal, has done nothing.
+fn a_receipt_says_nothing_about_a_code_whose_id_looks_like_it(kind: Kind) {
+    let world = carrier(kind);
+    let replica = World::over(world.db.clone(), Setup::default());
+    let ids = two_sent(&world);
+    awaits(&world, "10", ids[0]);
+    awaits(&replica, "16", ids[1]);
+    assert_eq!(receives(&replica, SMS, "10", false), ReceiptMatch::Exact);
+    assert_eq!(state(&world, ids[0]), ProofState::Failed);
+    assert_eq!(state(&world, ids[1]), ProofState::Pending);
+    // Nor does another one for 10, whose code is not awaited any more.
+    let again = receives(&replica, SMS, "10", false);
+    assert!(matches!(again, ReceiptMatch::Possible(_)), "{again:?}");
+    assert_eq!(state(&world, ids[1]), ProofState::Pending);
+    assert_eq!(receives(&world, SMS, "16", true), ReceiptMatch::Exact);
+    assert!(proof(&world, ids[1]).delivered_at.is_some());
+}
+
+/// The replica that has sent the code records its id a moment later than the other one gets the receipt.
+fn a_receipt_that_comes_before_the_id_is_recorded_is_kept_for_a_minute(kind: Kind) {
+    let world = carrier(kind);
+    let replica = World::over(world.db.clone(), Setup::default());
+    let ids = two_sent(&world);
+    assert_eq!(receives(&replica, SMS, "41", false), ReceiptMatch::None);
+    assert_eq!(receives(&replica, SMS, "43", false), ReceiptMatch::None);
+    world.seconds_pass(60);
+    assert_eq!(awaits(&world, "41", ids[0]), ReceiptMatch::Exact);
+    assert_eq!(state(&world, ids[0]), ProofState::Failed);
+    assert_eq!(
+        proof(&world, ids[0]).failure.as_deref(),
+        Some("undelivered")
+    );
+    // An older one is about something else: the SMSC uses ids again.
+    world.seconds_pass(1);
+    assert_eq!(awaits(&world, "43", ids[1]), ReceiptMatch::None);
+    assert_eq!(state(&world, ids[1]), ProofState::Pending);
+    assert_eq!(count(&world.db, "control_early_receipts"), 0);
+    // However many come.
+    for n in 0..1_010 {
+        receives(&world, SMS, &format!("flood-{n}"), true);
+    }
+    assert_eq!(count(&world.db, "control_early_receipts"), 1_000);
 }
