@@ -28,8 +28,10 @@ pub struct SampleTask<'a> {
     pub by: (&'a Actor, &'a [Spc]),
     /// The one that there is. Its numbers stay, unless the account has lost them.
     pub found: Option<&'a ControlSample>,
-    /// Whether all of its numbers are replaced.
-    pub redraws: bool,
+    /// Of one that is old: which of its numbers are proven. Unless these are all that the account
+    /// still has of it, others are drawn in place of all: if the proven ones stayed, an account
+    /// would have a try for each of the others every day.
+    pub proven_of_old: Option<Vec<Tn>>,
 }
 
 impl fmt::Debug for SampleTask<'_> {
@@ -45,20 +47,36 @@ impl fmt::Debug for SampleTask<'_> {
 impl SampleTask<'_> {
     /// The numbers to choose from, in their order: those that stay, and those that rank first.
     fn candidates(&self, most: u64) -> Vec<Tn> {
-        let kept = self.found.filter(|_| !self.redraws);
-        let mut numbers: Vec<Tn> = kept.map(|one| one.numbers.clone()).unwrap_or_default();
-        let ranked = ranked(self.block, self.bits, most);
-        let new: Vec<Tn> = ranked
-            .into_iter()
-            .filter(|number| !numbers.contains(number))
-            .collect();
+        let mut numbers = self
+            .found
+            .map(|one| one.numbers.clone())
+            .unwrap_or_default();
+        let ranked = ranked(self.block, self.bits, most).into_iter();
+        let new: Vec<Tn> = ranked.filter(|number| !numbers.contains(number)).collect();
         numbers.extend(new);
         numbers
     }
 
-    fn chosen(&self, held: Vec<Tn>) -> Vec<Tn> {
+    /// The sample of these candidates, which the account has authority over, and whether it is
+    /// drawn anew.
+    fn chosen(&self, held: &[Tn], most: u64) -> (Vec<Tn>, bool) {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        held.into_iter().take(size).collect()
+        let kept = self.found.map(|one| one.numbers.as_slice());
+        let mut kept = held
+            .iter()
+            .filter(|n| kept.is_some_and(|kept| kept.contains(n)));
+        let is_redrawn = self
+            .proven_of_old
+            .as_ref()
+            .is_some_and(|proven| kept.any(|number| !proven.contains(number)));
+        let mut numbers: Vec<Tn> = if is_redrawn {
+            let ranked = ranked(self.block, self.bits, most).into_iter();
+            ranked.filter(|number| held.contains(number)).collect()
+        } else {
+            held.to_vec()
+        };
+        numbers.truncate(size);
+        (numbers, is_redrawn)
     }
 }
 
@@ -70,21 +88,21 @@ impl Tx<'_> {
         &mut self,
         tasks: &[SampleTask<'_>],
     ) -> Result<Vec<Option<ControlSample>>, StoreError> {
-        let first = |task: &SampleTask<'_>| task.candidates(2 * u64::from(task.size) + SPARE);
-        let few: Vec<Vec<Tn>> = tasks.iter().map(first).collect();
+        let most = |task: &SampleTask<'_>| 2 * u64::from(task.size) + SPARE;
+        let few: Vec<Vec<Tn>> = tasks.iter().map(|one| one.candidates(most(one))).collect();
         let held = self.held(tasks, &few)?;
         let mut samples = Vec::with_capacity(tasks.len());
         for ((task, few), held) in tasks.iter().zip(few).zip(held) {
-            let mut numbers = task.chosen(held);
-            let wanted = task.size.try_into().unwrap_or(usize::MAX);
+            let (mut numbers, mut is_redrawn) = task.chosen(&held, most(task));
+            let wanted = usize::try_from(task.size).unwrap_or(usize::MAX);
             if numbers.len() < wanted && (few.len() as u64) < task.block.count() {
                 // Many numbers of this delegation have left.
                 let many = task.candidates(MAX_NUMBERS);
                 let held = self.held(std::slice::from_ref(task), &[many])?;
-                let more = held.into_iter().flatten().collect();
-                numbers = task.chosen(more);
+                let held = held.into_iter().next().unwrap_or_default();
+                (numbers, is_redrawn) = task.chosen(&held, MAX_NUMBERS);
             }
-            samples.push(self.keep_renewed(task, numbers)?);
+            samples.push(self.keep_renewed(task, numbers, is_redrawn)?);
         }
         Ok(samples)
     }
@@ -93,6 +111,7 @@ impl Tx<'_> {
         &mut self,
         task: &SampleTask<'_>,
         mut numbers: Vec<Tn>,
+        is_redrawn: bool,
     ) -> Result<Option<ControlSample>, StoreError> {
         if numbers.is_empty() {
             return Ok(None);
@@ -100,7 +119,7 @@ impl Tx<'_> {
         numbers.sort_unstable();
         let found = task.found;
         let is_same = |found: &&ControlSample| {
-            !task.redraws && found.size == task.size && found.numbers == numbers
+            !is_redrawn && found.size == task.size && found.numbers == numbers
         };
         if let Some(same) = found.filter(is_same) {
             return Ok(Some(same.clone()));

@@ -49,7 +49,7 @@ impl ReproofTask {
                 now: self.now,
                 by: (&self.actor, &self.spcs),
                 found: found.as_ref(),
-                redraws: false,
+                proven_of_old: None,
             });
         let samples = tx.renew_control_samples(&tasks.collect::<Vec<_>>())?;
         Ok(parts.required(&samples).numbers)

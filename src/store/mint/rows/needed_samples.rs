@@ -23,7 +23,7 @@ impl Loading<'_> {
     /// What draws these samples; nothing if this order cannot draw.
     fn tasks<'b>(
         &'b self,
-        which: impl Fn(usize) -> Option<bool> + 'b,
+        which: impl Fn(usize) -> Option<Option<Vec<Tn>>> + 'b,
     ) -> Vec<(usize, SampleTask<'b>)> {
         let Some(bits) = &self.deferred.bits else {
             return Vec::new();
@@ -38,7 +38,7 @@ impl Loading<'_> {
                 now: self.ruled.now,
                 by: (&self.ruled.actor, &self.ruled.spcs),
                 found: sample.as_ref(),
-                redraws: which(n)?,
+                proven_of_old: which(n)?,
             };
             Some((n, task))
         });
@@ -68,7 +68,7 @@ pub(super) fn read_samples(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<
         sample.is_some_and(|sample| sample.size == loading.deferred.sample)
     };
     let tasks = open.iter().enumerate().flat_map(|(at, loading)| {
-        let tasks = loading.tasks(|n| (!is_usable(loading, n)).then_some(false));
+        let tasks = loading.tasks(|n| (!is_usable(loading, n)).then_some(None));
         tasks.into_iter().map(move |task| (at, task))
     });
     renew(tx, tasks.collect())?.apply_to(open);
@@ -151,8 +151,10 @@ pub(super) fn redraw(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<Vec<us
         let tasks = loading.tasks(move |n| {
             let sample = loading.samples.get(n)?.as_ref()?;
             let is_proven = |number: &Tn| proven.contains(&(*at, *number));
-            let is_all_proven = sample.numbers.iter().all(is_proven);
-            (!is_all_proven).then(|| sample.is_old(loading.ruled.now))
+            let all = sample.numbers.iter().copied();
+            let proven: Vec<Tn> = all.filter(is_proven).collect();
+            let is_old = sample.is_old(loading.ruled.now);
+            (proven.len() < sample.numbers.len()).then(|| is_old.then_some(proven))
         });
         tasks.into_iter().map(move |task| (*at, task))
     });
