@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::ControlSettings;
 use super::cancel::record_cancelled;
-use super::limits::{AskedNumbers, limited};
+use super::limits::{AskedNumbers, Asker, limited};
 use super::refusal::{CannotStart, RefusedStart, StartCause};
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
@@ -264,6 +264,13 @@ pub(super) fn insert(
 }
 
 impl Start {
+    const fn asker(&self) -> Asker {
+        match self.override_reason {
+            Some(_) => Asker::Override,
+            None => Asker::Caller,
+        }
+    }
+
     /// Starts all proofs, or refuses all.
     fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ControlProof>, ChangeError> {
         let account = self.scope.must_know(tx, &self.ruled.account)?;
@@ -295,11 +302,11 @@ impl Start {
             .filter(|n| delegations.contains_key(n))
             .collect();
         let asked = AskedNumbers {
-            account: &account.id,
+            account: &account,
             method: self.method,
             gateway: &self.gateway,
             numbers: &mine,
-            overrides: self.override_reason.is_some(),
+            by: self.asker(),
         };
         refused.extend(limited(tx, &self.settings, asked, self.ruled.now)?);
         if !refused.is_empty() {

@@ -101,6 +101,28 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
+    /// The rights of these methods whose proofs may be too old by now: they have been due for more
+    /// than the time between the first check and that age (23 of 60 parts of it); at most `limit`.
+    pub fn overdue_reproofs(
+        &mut self,
+        now: Time,
+        methods: &[Method],
+        limit: u16,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        if methods.is_empty() {
+            return Ok(Vec::new());
+        }
+        let latest = renewals::control_due_at + renewals::control_max_age * 23 / 60;
+        let rows = self.run(|connection| {
+            on_either!(connection, c => due!(now, methods)
+                .filter(latest.le(now.timestamp()))
+                .order((renewals::control_due_at, renewals::id))
+                .limit(limit.into())
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
     /// Sets when rights are due next; `None` is never. Each is given with when it was due as it was
     /// read: one that has become due anew since then stays due.
     pub fn set_reproofs_due(&mut self, due: &[NextDue]) -> Result<(), StoreError> {
