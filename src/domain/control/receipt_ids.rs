@@ -20,6 +20,10 @@ impl IdConversion {
     /// The id in the answer to the message; `None` if the receipt cannot be about such a message.
     #[must_use]
     pub fn in_answer(self, id: &str) -> Option<String> {
+        // A sign is no digit.
+        if !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
         let converted = match self {
             Self::ToHexadecimal => id.parse::<u64>().ok().map(|id| format!("{id:x}")),
             Self::ToDecimal => u64::from_str_radix(id, 16).ok().map(|id| id.to_string()),
