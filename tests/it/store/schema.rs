@@ -96,30 +96,48 @@ fn every_column_of_postgresql_has_a_comment() {
 
 #[test]
 fn every_column_of_sqlite_stands_below_a_comment() {
-    let mut columns = 0;
+    // A migration can rename a table, and make another of the old name.
+    let mut columns: BTreeMap<String, usize> = BTreeMap::new();
     for name in names("sqlite") {
         let text = fs::read_to_string(root().join("migrations/sqlite").join(&name).join("up.sql"))
             .expect("a migration");
-        let (mut inside, mut above) = (false, "");
+        let (mut inside, mut above) = (None, "");
         for line in text.lines().map(str::trim) {
-            if line.starts_with("CREATE TABLE") {
-                assert!(above.starts_with("--"), "{name}: no comment above {line}");
-                inside = true;
-            } else if line.starts_with("ALTER TABLE") && line.contains(" ADD COLUMN ") {
-                assert!(above.starts_with("--"), "{name}: no comment above {line}");
-                columns += 1;
-            } else if line.starts_with(')') {
-                inside = false;
-            } else if (inside && line.starts_with(|c: char| c.is_ascii_lowercase()))
-                || (line.starts_with("ALTER TABLE") && line.contains(" ADD COLUMN "))
-            {
-                assert!(above.starts_with("--"), "{name}: no comment above {line}");
-                columns += 1;
+            let words: Vec<&str> = line.trim_end_matches(';').split(' ').collect();
+            let commented = || assert!(above.starts_with("--"), "{name}: no comment above {line}");
+            match words.as_slice() {
+                ["CREATE", "TABLE", table, ..] => {
+                    commented();
+                    inside = Some((*table).to_owned());
+                    columns.insert((*table).to_owned(), 0);
+                }
+                ["ALTER", "TABLE", table, "ADD", "COLUMN", ..] => {
+                    commented();
+                    *columns.get_mut(*table).expect("a table") += 1;
+                }
+                ["ALTER", "TABLE", table, "RENAME", "TO", to] => {
+                    let counted = columns.remove(*table).expect("a table");
+                    columns.insert((*to).to_owned(), counted);
+                }
+                ["DROP", "TABLE", table] => {
+                    columns.remove(*table).expect("a table");
+                }
+                _ if line.starts_with(')') => inside = None,
+                _ => {
+                    if let Some(table) = &inside
+                        && line.starts_with(|c: char| c.is_ascii_lowercase())
+                    {
+                        commented();
+                        *columns.get_mut(table).expect("a table") += 1;
+                    }
+                }
             }
             above = line;
         }
     }
-    assert_eq!(columns, declared().values().map(Vec::len).sum::<usize>());
+    let declared = declared().into_iter();
+    let declared = declared.map(|(table, columns)| (table, columns.len()));
+    assert_eq!(columns, declared.collect());
 }
 
 #[test]
