@@ -23,7 +23,7 @@ const ALL_ACCOUNTS: u32 = 2;
 
 /// Who asks numbers. What one of them uses up is not taken from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(super) enum ProofStarter {
     /// The account, or those who manage it.
     Caller,
     /// The service, for a right to renew.
@@ -36,11 +36,11 @@ pub(super) enum Asker {
 impl ProofLimits {
     /// How many numbers can be asked over a gateway in an hour until it is kept from this asker:
     /// callers leave something to rights to renew, and both to the carrier.
-    pub(super) fn of_gateway(self, by: Asker) -> u32 {
+    pub(super) fn of_gateway(self, by: ProofStarter) -> u32 {
         let tenths = match by {
-            Asker::Caller => 8,
-            Asker::Right => 9,
-            Asker::Override => 10,
+            ProofStarter::Caller => 8,
+            ProofStarter::Right => 9,
+            ProofStarter::Override => 10,
         };
         self.tenths_of_gateway(tenths)
     }
@@ -68,7 +68,7 @@ pub(super) struct AskedNumbers<'a> {
     pub(super) method: Method,
     pub(super) gateway: &'a str,
     pub(super) numbers: &'a [Tn],
-    pub(super) by: Asker,
+    pub(super) by: ProofStarter,
 }
 
 /// Those of these numbers that cannot be asked now, because they were asked already or a limit is
@@ -117,9 +117,9 @@ pub(super) fn limited(
         limits.of_gateway(by),
     );
     let of_account = match by {
-        Asker::Caller => vec![of_account, of_customer],
-        Asker::Right => vec![of_customer],
-        Asker::Override => Vec::new(),
+        ProofStarter::Caller => vec![of_account, of_customer],
+        ProofStarter::Right => vec![of_customer],
+        ProofStarter::Override => Vec::new(),
     };
     for (by, limit, most) in of_account.into_iter().chain([of_gateway]) {
         let Some(seconds) = wait(tx, by, numbers.len(), most, now)? else {
@@ -136,16 +136,16 @@ pub(super) fn limited(
     Ok(refused)
 }
 
-/// Why a number cannot be asked for an account by a method, given all proofs of the last day, oldest
-/// first. What callers ask, and what the service asks for rights to renew, is counted separately:
+/// Why a number cannot be asked for an account by a method, given all proofs of the last day, the
+/// oldest first. What callers ask, and what the service asks for rights to renew, is counted separately:
 /// otherwise a thief of the account's key could keep the service from asking.
 pub(super) fn cause_for(
     starts: &[&StartedProof],
     (account, method): (&AccountId, Method),
-    by: Asker,
+    by: ProofStarter,
     (limits, now): (ProofLimits, Time),
 ) -> Option<StartCause> {
-    if by == Asker::Override {
+    if by == ProofStarter::Override {
         return of_all_accounts(starts, limits, now);
     }
     // What another account had started before the number was delegated anew does not block.
@@ -156,7 +156,7 @@ pub(super) fn cause_for(
     if let Some(until) = pending.filter(|until| *until > now).max() {
         return Some(StartCause::Pending { until });
     }
-    let is_counted = |start: &&&StartedProof| start.is_reproof == (by == Asker::Right);
+    let is_counted = |start: &&&StartedProof| start.is_reproof == (by == ProofStarter::Right);
     let counted: Vec<&StartedProof> = own.iter().filter(is_counted).copied().collect();
     let of_account = too_many(&counted, limits, now);
     of_account.or_else(|| of_all_accounts(starts, limits, now))

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ControlSettings;
 use super::cancel::record_cancelled;
-use super::limits::{AskedNumbers, Asker, limited};
+use super::limits::{AskedNumbers, ProofStarter, limited};
 use super::refusal::{CannotStart, RefusedStart, StartCause};
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
@@ -262,10 +262,10 @@ pub(super) fn insert(
 }
 
 impl Start {
-    const fn asker(&self) -> Asker {
+    const fn asker(&self) -> ProofStarter {
         match self.override_reason {
-            Some(_) => Asker::Override,
-            None => Asker::Caller,
+            Some(_) => ProofStarter::Override,
+            None => ProofStarter::Caller,
         }
     }
 

@@ -157,7 +157,7 @@ impl ControlFacts {
 }
 
 impl ConfirmedProof {
-    /// Whether the delegation under which it was started is one of these, and counts for its number.
+    /// Whether the delegation under which it was started is one of these and counts for the number.
     #[must_use]
     pub fn counts_under(&self, live: &[LiveDelegation]) -> bool {
         let mut live = live.iter();

@@ -148,7 +148,7 @@ impl Reproofing {
     }
 
     /// A number whose last proof is too old, because the limits did not allow to ask it: one of a
-    /// right is enough to report, once a day. `since` is when the right was given; without `room`, no
+    /// right is enough to report, once a day. `since` is when the right was given. Without room, no
     /// number can be asked.
     #[must_use]
     pub fn overdue(

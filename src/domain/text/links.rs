@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Characters that domain names have dots for (UTS #46 §2.3), besides those that NFKC makes dots of.
+/// Characters that domain names have dots for (UTS #46 §2.3), besides those that NFKC makes dots.
 const DOTS: [char; 2] = ['.', '\u{3002}'];
 /// What starts a link without a dot.
 const STARTS: [&str; 6] = ["://", "www.", "mailto:", "tel:", "sms:", "//"];

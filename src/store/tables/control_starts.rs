@@ -124,8 +124,8 @@ impl Tx<'_> {
         u64::try_from(count).map_err(StoreError::corrupt)
     }
 
-    /// How many proofs the service started for rights of each of these accounts at or after `since`;
-    /// none is left out.
+    /// How many proofs the service started for rights of each of these accounts at or after
+    /// `since`; none is left out.
     pub fn control_starts_by_account(
         &mut self,
         accounts: &[&AccountId],

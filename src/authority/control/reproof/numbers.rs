@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 
-use super::super::limits::{Asker, DAY, cause_for};
+use super::super::limits::{DAY, ProofStarter, cause_for};
 use super::super::refusal::StartCause;
 use super::{OpenRight, ReproofTask};
 use crate::authority::StoreError;
@@ -95,7 +95,7 @@ impl ReproofTask {
         let failed: Vec<Time> = own.map(|start| start.at).collect();
         let starts: Vec<&StartedProof> = starts.iter().collect();
         let asked = (&one.right.account, one.control.method);
-        match cause_for(&starts, asked, Asker::Right, rules) {
+        match cause_for(&starts, asked, ProofStarter::Right, rules) {
             Some(StartCause::Pending { until }) => Some((Blocked::Pending, until)),
             Some(StartCause::TooMany { seconds, .. }) => {
                 let until = self.now + TimeDelta::seconds(seconds.into());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::super::ControlSettings;
-use super::super::limits::{Asker, HOUR};
+use super::super::limits::{HOUR, ProofStarter};
 use crate::authority::StoreError;
 use crate::domain::clock::Time;
 use crate::domain::control::proof::{ControlProof, Method};
@@ -29,7 +29,7 @@ impl Rooms {
         now: Time,
     ) -> Result<Self, StoreError> {
         let since = now - HOUR + TimeDelta::seconds(1);
-        let most = u64::from(settings.limits.of_gateway(Asker::Right));
+        let most = u64::from(settings.limits.of_gateway(ProofStarter::Right));
         let mut rooms = Self::default();
         for method in Method::ALL {
             let Some(gateway) = settings.gateway(method) else {

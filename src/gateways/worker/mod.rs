@@ -1,6 +1,8 @@
 //! The background threads: a dispatcher leases codes from the outbox and hands them to the sending
 //! threads of each gateway. Each gateway has threads of its own, so a slow one delays no other.
 
+mod receipts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, channel};
@@ -14,7 +16,7 @@ use uuid::Uuid;
 use super::gateway::{Gateway, OutgoingCode, Reports};
 use super::template::{Template, Values};
 use crate::authority::{AssignedCode, AttemptResult, Authority, CodeReceipt};
-use crate::domain::control::receipt_ids::{IdConversion, LearnedIds, ReceiptMatch};
+use crate::domain::control::receipt_ids::LearnedIds;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::domain::new_id;
 use crate::store::{StoreError, Waiter};
@@ -24,9 +26,6 @@ use crate::telemetry::RunningTask;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the length of the outbox is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// What is logged if that fails.
-const RECEIPT: &str = "a delivery receipt could not be recorded";
 
 /// A gateway with what the configuration says about it.
 #[derive(Debug)]
@@ -199,14 +198,7 @@ impl OutboxDispatcher {
                         proof,
                         message_id,
                     }) => {
-                        task.attempt(|| {
-                            let (name, conversion) = self.receipts_of(gateway);
-                            let awaited = &self.authority;
-                            let awaited =
-                                awaited.receipt_awaited(name, message_id, proof, conversion);
-                            let found = or_failed(&task, RECEIPT, waiter.wait(awaited));
-                            self.learn(&task, &waiter, gateway, found);
-                        });
+                        task.attempt(|| self.awaits(&task, &waiter, gateway, (message_id, proof)));
                     }
                     Ok(GatewayEvent::Receipt { gateway, receipt }) => {
                         task.attempt(|| self.record(&task, &waiter, gateway, receipt));
@@ -243,45 +235,6 @@ impl OutboxDispatcher {
             if lane.assign.send(code).is_err() {
                 return;
             }
-        }
-    }
-
-    /// The name of a gateway, and how the ids of its receipts are converted.
-    fn receipts_of(&self, gateway: usize) -> (&str, Option<IdConversion>) {
-        let conversion = self.lanes[gateway].ids.conversion();
-        (&self.gateways.all[gateway].name, conversion)
-    }
-
-    fn record(
-        &mut self,
-        task: &RunningTask,
-        waiter: &Waiter,
-        gateway: usize,
-        receipt: CodeReceipt,
-    ) {
-        let (name, conversion) = self.receipts_of(gateway);
-        let received = self.authority.receipt_received(name, receipt, conversion);
-        let found = or_failed(task, RECEIPT, waiter.wait(received));
-        self.learn(task, waiter, gateway, found);
-    }
-
-    /// Takes note of how a receipt was found, and records those whose ids are understood by now.
-    fn learn(
-        &mut self,
-        task: &RunningTask,
-        waiter: &Waiter,
-        gateway: usize,
-        found: Option<ReceiptMatch>,
-    ) {
-        let shown = found.map(|found| self.lanes[gateway].ids.note(found));
-        for possible in shown.into_iter().flatten() {
-            let receipt = CodeReceipt {
-                message_id: possible.message_id,
-                is_delivered: possible.is_delivered,
-            };
-            let name = &self.gateways.all[gateway].name;
-            let received = self.authority.receipt_received(name, receipt, None);
-            or_failed(task, RECEIPT, waiter.wait(received));
         }
     }
 }
