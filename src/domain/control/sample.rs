@@ -136,9 +136,9 @@ impl ProvenParts {
         if self.are_too_many() {
             return required;
         }
-        let sampled = drawn.into_iter().flat_map(|sample| &sample.numbers);
+        let of_blocks = drawn.into_iter().flat_map(|sample| &sample.numbers);
         let all = self.in_full.iter().flat_map(|range| numbers_of(*range));
-        required.numbers = all.chain(sampled.copied()).collect();
+        required.numbers = all.chain(of_blocks.copied()).collect();
         required.numbers.sort_unstable();
         required.numbers.dedup();
         required

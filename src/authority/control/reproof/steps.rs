@@ -110,14 +110,14 @@ impl ReproofTask {
             0
         } else {
             let key = (customer.clone(), gateway.to_owned());
-            match used.by_customer.get(&key) {
-                Some(known) => *known,
-                None => {
-                    let by = StartedBy::Customer(&customer, gateway);
-                    let count = tx.count_control_starts(by, self.hour())?;
-                    used.by_customer.insert(key, count);
-                    count
-                }
+            let known = used.by_customer.get(&key).copied();
+            if let Some(known) = known {
+                known
+            } else {
+                let by = StartedBy::Customer(&customer, gateway);
+                let count = tx.count_control_starts(by, self.hour())?;
+                used.by_customer.insert(key, count);
+                count
             }
         };
         let bounds = [
