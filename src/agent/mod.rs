@@ -33,7 +33,7 @@ const MAX_ATTEMPTS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait that the authority can ask for. No code is valid for long.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often it is logged at most that nonces are dropped.
+/// How often it is logged at most that nonces are refused.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -90,8 +90,8 @@ struct WaitingNonces {
 struct NonceState {
     queue: NonceQueue,
     is_stopped: bool,
-    /// Nonces that were dropped, and when that was logged last.
-    dropped: u64,
+    /// Nonces that were refused, and when that was logged last.
+    refused: u64,
     reported_at: Option<Instant>,
 }
 
@@ -142,8 +142,7 @@ impl ControlAgent {
         }) else {
             return 400;
         };
-        self.waiting.take(nonce);
-        200
+        if self.waiting.take(nonce) { 200 } else { 503 }
     }
 }
 
@@ -155,16 +154,21 @@ impl Drop for ControlAgent {
 }
 
 impl WaitingNonces {
-    fn take(&self, nonce: Nonce) {
+    /// Whether the nonce is returned, or was before.
+    fn take(&self, nonce: Nonce) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
         match state.queue.take(nonce, now) {
-            Taken::Repeated => return,
+            Taken::Repeated => return true,
             Taken::Queued => {}
-            Taken::Displaced(_) => state.count_dropped(now),
+            Taken::Refused => {
+                state.count_refused(now);
+                return false;
+            }
         }
         drop(state);
         self.changed.notify_one();
+        true
     }
 
     /// Waits for a nonce that is due; `None` once the agent is stopped.
@@ -186,10 +190,7 @@ impl WaitingNonces {
 
     fn retry(&self, queued: QueuedNonce, wait: Duration) {
         let now = Instant::now();
-        let mut state = self.state.lock();
-        if state.queue.retry(queued, now + wait).is_some() {
-            state.count_dropped(now);
-        }
+        self.state.lock().queue.retry(queued, now + wait);
     }
 
     fn forget(&self, nonce: &Nonce) {
@@ -199,14 +200,14 @@ impl WaitingNonces {
 
 impl NonceState {
     /// A flood of nonces must not become a flood of log lines.
-    fn count_dropped(&mut self, now: Instant) {
-        self.dropped += 1;
+    fn count_refused(&mut self, now: Instant) {
+        self.refused += 1;
         let is_silent = |at: Instant| now.saturating_duration_since(at) < REPORT_INTERVAL;
         if self.reported_at.is_some_and(is_silent) {
             return;
         }
         self.reported_at = Some(now);
-        log::warn!(dropped = self.dropped; "more nonces arrive than can be returned; the oldest are dropped");
+        log::warn!(refused = self.refused; "more nonces arrive than can be returned; those that find the queue full are refused");
     }
 }
 

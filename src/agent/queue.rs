@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Nonce;
 
-/// How many nonces wait to be returned. When there are more, the oldest is dropped: it is the
-/// first to expire, and the authority sends it again if it is still needed.
+/// How many nonces wait to be returned. When there are more, none is taken, and the answer says so:
+/// the authority sends it again, which it does not once it was accepted.
 const MAX_WAITING: usize = 1_000;
 /// How many nonces are remembered, so that a repetition is not returned again.
 const MAX_KNOWN: usize = 4_096;
@@ -18,7 +18,6 @@ pub(super) struct QueuedNonce {
     pub nonce: Nonce,
     /// How often it was returned in vain.
     pub attempts: u32,
-    received_at: Instant,
     due_at: Instant,
 }
 
@@ -28,8 +27,8 @@ pub(super) enum Taken {
     Queued,
     /// It came before.
     Repeated,
-    /// The queue was full, so its oldest nonce was dropped.
-    Displaced(Nonce),
+    /// The queue is full.
+    Refused,
 }
 
 /// What a thread does next.
@@ -51,32 +50,35 @@ pub(super) struct NonceQueue {
 impl NonceQueue {
     /// Takes a nonce that came in `now`.
     pub(super) fn take(&mut self, nonce: Nonce, now: Instant) -> Taken {
-        if !self.known.insert(nonce.clone()) {
+        if self.known.contains(&nonce) {
             return Taken::Repeated;
         }
+        if self.waiting.len() >= MAX_WAITING {
+            return Taken::Refused;
+        }
+        self.known.insert(nonce.clone());
         self.order.push_back(nonce.clone());
         if self.order.len() > MAX_KNOWN
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
-        let dropped = self.put(QueuedNonce {
+        self.waiting.push_back(QueuedNonce {
             nonce,
             attempts: 0,
-            received_at: now,
             due_at: now,
         });
-        dropped.map_or(Taken::Queued, Taken::Displaced)
+        Taken::Queued
     }
 
-    /// Keeps a nonce that was returned in vain for another attempt. Returns the nonce that was
-    /// dropped for it, which can be this one.
-    pub(super) fn retry(&mut self, queued: QueuedNonce, due_at: Instant) -> Option<Nonce> {
-        self.put(QueuedNonce {
+    /// Keeps a nonce that was returned in vain for another attempt. It was accepted, so it is kept
+    /// in any case: each thread has one at most.
+    pub(super) fn retry(&mut self, queued: QueuedNonce, due_at: Instant) {
+        self.waiting.push_back(QueuedNonce {
             attempts: queued.attempts + 1,
             due_at,
             ..queued
-        })
+        });
     }
 
     /// A nonce is not returned any more. If it is received later, it counts as new.
@@ -99,18 +101,6 @@ impl NonceQueue {
         }
         let due = self.waiting.remove(at);
         due.map_or(NextNonce::Wait(None), NextNonce::Return)
-    }
-
-    fn put(&mut self, queued: QueuedNonce) -> Option<Nonce> {
-        self.waiting.push_back(queued);
-        if self.waiting.len() <= MAX_WAITING {
-            return None;
-        }
-        let oldest = self.waiting.iter().enumerate();
-        let (at, _) = oldest.min_by_key(|(_, queued)| queued.received_at)?;
-        let dropped = self.waiting.remove(at)?.nonce;
-        self.forget(&dropped);
-        Some(dropped)
     }
 }
 
@@ -140,7 +130,7 @@ mod tests {
         let seconds = |n| now + Duration::from_secs(n);
         assert_eq!(queue.take(nonce(1), now), Taken::Queued);
         let first = next(&mut queue, now);
-        assert_eq!(queue.retry(first, seconds(60)), None);
+        queue.retry(first, seconds(60));
         assert_eq!(queue.take(nonce(2), seconds(1)), Taken::Queued);
         assert_eq!(next(&mut queue, seconds(1)).nonce, nonce(2));
         let wait = Some(Duration::from_secs(59));
@@ -162,26 +152,31 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_displaces_the_oldest_and_fills_no_memory() {
-        let (mut queue, start) = (NonceQueue::default(), Instant::now());
+    fn a_flood_is_refused_and_what_was_accepted_is_kept() {
+        let (mut queue, now) = (NonceQueue::default(), Instant::now());
         for number in 0..MAX_WAITING {
-            let now = start + Duration::from_millis(number as u64);
             assert_eq!(queue.take(nonce(number), now), Taken::Queued);
         }
-        let now = start + Duration::from_secs(10);
         let fresh = MAX_WAITING;
-        assert_eq!(queue.take(nonce(fresh), now), Taken::Displaced(nonce(0)));
-        // What was dropped counts as new.
-        assert_eq!(queue.take(nonce(0), now), Taken::Displaced(nonce(1)));
-        // One that was tried is older than those that came meanwhile.
+        assert_eq!(queue.take(nonce(fresh), now), Taken::Refused);
+        assert_eq!(queue.take(nonce(0), now), Taken::Repeated);
+        // One that is tried makes room, and is kept although another one has taken its place.
         let tried = next(&mut queue, now);
-        assert_eq!(tried.nonce, nonce(2));
-        queue.take(nonce(fresh + 1), now);
-        assert_eq!(queue.retry(tried, now), Some(nonce(2)));
+        assert_eq!(tried.nonce, nonce(0));
+        // What was refused counts as new.
+        assert_eq!(queue.take(nonce(fresh), now), Taken::Queued);
+        queue.retry(tried, now);
         for number in 0..3 * MAX_KNOWN {
-            queue.take(nonce(10_000 + number), now);
+            assert_eq!(queue.take(nonce(10_000 + number), now), Taken::Refused);
         }
-        assert_eq!(queue.waiting.len(), MAX_WAITING);
+        assert_eq!(queue.waiting.len(), MAX_WAITING + 1);
+        // However many have been returned.
+        for number in 0..3 * MAX_KNOWN {
+            next(&mut queue, now);
+            next(&mut queue, now);
+            queue.take(nonce(20_000 + 2 * number), now);
+            queue.take(nonce(20_001 + 2 * number), now);
+        }
         assert!(queue.known.len() <= MAX_KNOWN, "{}", queue.known.len());
         assert_eq!(queue.known.len(), queue.order.len());
     }

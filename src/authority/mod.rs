@@ -37,9 +37,9 @@ mod withdrawal_feed;
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use control::{
-    AssignedCode, AttemptResult, CannotStart, Confirmation, ControlParts, ControlSettings,
-    FailureFeed, NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, ReferenceClock,
-    RefusedCode, RefusedStart, ReproofRun, StartCause,
+    AssignedCode, AttemptResult, CannotStart, CodeReceipt, Confirmation, ControlParts,
+    ControlSettings, FailureFeed, NewControlProofs, OutboxSignal, ProofLimit, ProofLimits,
+    ReferenceClock, RefusedCode, RefusedStart, ReproofRun, StartCause,
 };
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};

@@ -11,10 +11,10 @@ use super::issue::IssueRequest;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError, ChangeRequester, IssueError, Issued};
 use crate::domain::clock::Time;
-use crate::domain::control::facts::{MAX_NUMBERS, count};
+use crate::domain::control::facts::MAX_NUMBERS;
 use crate::domain::control::proof::{Method, ProofEnd};
 use crate::domain::control::reproofing::Reproofing;
-use crate::domain::control::sample;
+use crate::domain::control::sample::ProvenParts;
 use crate::domain::inventory::Delegation;
 use crate::domain::issuance::{KeyedRequest, RuledRequest};
 use crate::domain::numbers::range_set::{gaps, merged};
@@ -68,14 +68,13 @@ impl Authority {
         if !lifetimes.contains(&new.lifetime) {
             return Err(ChangeError::RenewalLifetime(lifetimes));
         }
-        if let Some(control) = new.control {
-            self.may_reproof(control, &new.list)?;
-        }
+        let sample = new.control.map(|control| self.may_reproof(control));
+        let sample = sample.transpose()?;
         let event = event_by(caller, now, AuditAction::AllowRenewal).about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let renewal = checked_renewal(tx, &scope, &new, (id, now), event.caller())?;
+            let renewal = checked_renewal(tx, &scope, (&new, sample), (id, now), event.caller())?;
             tx.insert_renewal(&renewal)?;
             let detail = json!({
                 "account": renewal.account, "delegation": renewal.delegation,
@@ -89,8 +88,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Refuses what the service could not prove again.
-    fn may_reproof(&self, control: NewReproofing, list: &TnAuthList) -> Result<(), ChangeError> {
+    /// Refuses what the service could not prove again. Returns how long samples are.
+    fn may_reproof(&self, control: NewReproofing) -> Result<u32, ChangeError> {
         if !Reproofing::MAX_AGES.contains(&control.max_age) {
             return Err(ChangeError::ReproofingAge(Reproofing::MAX_AGES));
         }
@@ -98,11 +97,7 @@ impl Authority {
         if settings.gateway(control.method).is_none() {
             return Err(ChangeError::NoGateway(control.method));
         }
-        let numbers = merged(list.numbers()?);
-        if count(&numbers) > MAX_NUMBERS && !sample::is_for(&numbers, settings.sample) {
-            return Err(ChangeError::TooLongToProve { most: MAX_NUMBERS });
-        }
-        Ok(())
+        Ok(settings.sample)
     }
 
     /// Revokes a right: it yields no more tokens. Those already issued verify until they expire.
@@ -252,7 +247,7 @@ fn renewal(tx: &mut Tx<'_>, scope: &Visibility, id: Uuid) -> Result<Renewal, Cha
 fn checked_renewal(
     tx: &mut Tx<'_>,
     scope: &Visibility,
-    new: &NewRenewal,
+    (new, sample): (&NewRenewal, Option<u32>),
     (id, now): (Uuid, Time),
     by: &Caller,
 ) -> Result<Renewal, ChangeError> {
@@ -270,6 +265,12 @@ fn checked_renewal(
         .collect();
     if !missing.is_empty() {
         return Err(ChangeError::NotOfTheDelegation(missing));
+    }
+    if let Some(sample) = sample {
+        let list = merged(new.list.numbers()?);
+        if ProvenParts::of(&list, [delegation.numbers], sample).are_too_many() {
+            return Err(ChangeError::TooLongToProve { most: MAX_NUMBERS });
+        }
     }
     if let Some(end) = new.not_after.filter(|end| *end <= now) {
         return Err(ChangeError::Over(end));

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender as Channel;
 use uuid::Uuid;
 
 use super::worker::GatewayEvent;
+use crate::authority::CodeReceipt;
 use crate::domain::clock::Time;
 use crate::domain::control::codes::ControlCode;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
@@ -62,14 +63,6 @@ impl fmt::Debug for OutgoingCode {
     }
 }
 
-/// What a gateway learns later about a code that it accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeliveryReport {
-    pub proof: Uuid,
-    /// Whether the code reached the number; otherwise it never will.
-    pub is_delivered: bool,
-}
-
 /// Where a gateway says what it learns.
 #[derive(Debug, Clone)]
 pub struct Reports {
@@ -86,14 +79,10 @@ impl Reports {
         Self { wake, index: 0 }
     }
 
-    /// Hands a report over. Does not block.
-    pub fn report(&self, report: DeliveryReport) {
-        // The dispatcher is gone when the service stops; then the report is lost.
-        let _ = self.wake.send(GatewayEvent::Report(report));
-    }
-
-    /// Says under which id the gateway accepted a code, for a receipt that another process gets.
+    /// Says under which id the gateway accepted a code, for the receipt, which any process can get.
+    /// Does not block.
     pub fn accepted(&self, proof: Uuid, message_id: String) {
+        // The dispatcher is gone when the service stops; then the receipt says nothing.
         let _ = self.wake.send(GatewayEvent::Accepted {
             gateway: self.index,
             proof,
@@ -101,13 +90,11 @@ impl Reports {
         });
     }
 
-    /// Hands over a receipt for a code that another process has sent, with the ways to write its
-    /// id.
-    pub fn receipt(&self, message_ids: Vec<String>, is_delivered: bool) {
+    /// Hands over a receipt for a code that any process has sent. Does not block.
+    pub fn receipt(&self, receipt: CodeReceipt) {
         let _ = self.wake.send(GatewayEvent::Receipt {
             gateway: self.index,
-            message_ids,
-            is_delivered,
+            receipt,
         });
     }
 

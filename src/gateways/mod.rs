@@ -17,7 +17,7 @@ mod template;
 mod worker;
 
 pub use error::GatewayError;
-pub use gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
+pub use gateway::{Gateway, OutgoingCode, Reports};
 pub use http::{HttpGateway, HttpSettings};
 pub use kannel::{KannelGateway, KannelSettings};
 pub use sip::{SipGateway, SipSettings};

@@ -10,15 +10,21 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 
 use super::connections::{OpenConnection, OpenConnections};
-use super::message::{MAX_MESSAGE, SipMessage, StartLine};
+use super::message::{SipMessage, StartLine};
 use super::target::{SipTarget, SipTransport};
 
 /// How long an answer is kept for repetitions: timer J (RFC 3261 §17.2.2).
 const KEEP: Duration = Duration::from_secs(32);
 /// How many answers are kept.
 const MAX_KEPT: usize = 4_096;
+/// How many bytes of answers are kept: an answer repeats header fields of its request.
+const MAX_KEPT_BYTES: usize = 4 << 20;
+/// The longest request that is served; others are dropped. With the path that proxies have added, a
+/// `MESSAGE` is much shorter: it should not exceed 1300 bytes (RFC 3428 §8).
+const MAX_REQUEST: usize = 8_192;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a thread waits before it looks whether it has to stop.
@@ -112,8 +118,17 @@ impl Drop for SipServer {
     }
 }
 
-/// Names a transaction: the branch, the sender and the method (RFC 3261 §17.2.3).
-type Transaction = (String, String, String);
+/// Names a transaction: a hash of the branch, the sender and the method (RFC 3261 §17.2.3).
+type Transaction = [u8; 32];
+
+fn transaction(branch: &str, sender: &str, method: &str) -> Transaction {
+    let mut digest = Sha256::new();
+    for part in [branch, sender, method] {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
 
 struct Answerer {
     sources: Vec<IpAddr>,
@@ -127,24 +142,29 @@ struct Answerer {
 struct KeptAnswers {
     answers: HashMap<Transaction, Vec<u8>>,
     order: VecDeque<(Instant, Transaction)>,
+    /// How many bytes the answers have.
+    bytes: usize,
 }
 
 impl KeptAnswers {
     fn keep(&mut self, transaction: Transaction, answer: &[u8]) {
         let now = Instant::now();
         let is_over = |at: &Instant| now.saturating_duration_since(*at) > KEEP;
-        while self.order.len() >= MAX_KEPT || self.order.front().is_some_and(|(at, _)| is_over(at))
+        let is_full = |kept: &Self| {
+            kept.order.len() >= MAX_KEPT || kept.bytes + answer.len() > MAX_KEPT_BYTES
+        };
+        while (is_full(self) && !self.order.is_empty())
+            || self.order.front().is_some_and(|(at, _)| is_over(at))
         {
             if let Some((_, oldest)) = self.order.pop_front() {
-                self.answers.remove(&oldest);
+                let removed = self.answers.remove(&oldest);
+                self.bytes -= removed.map_or(0, |answer| answer.len());
             }
         }
-        if self
-            .answers
-            .insert(transaction.clone(), answer.to_vec())
-            .is_none()
-        {
-            self.order.push_back((now, transaction));
+        self.bytes += answer.len();
+        match self.answers.insert(transaction, answer.to_vec()) {
+            Some(before) => self.bytes -= before.len(),
+            None => self.order.push_back((now, transaction)),
         }
     }
 }
@@ -159,7 +179,8 @@ impl Answerer {
     }
 
     fn over_udp(&self, socket: &UdpSocket) {
-        let mut buffer = vec![0; MAX_MESSAGE];
+        // A byte more: what fills it is too long.
+        let mut buffer = vec![0; MAX_REQUEST + 1];
         while !self.stopped() {
             let (length, from) = match socket.recv_from(&mut buffer) {
                 Ok(received) => received,
@@ -171,7 +192,7 @@ impl Answerer {
                     continue;
                 }
             };
-            if !self.accepts(from) {
+            if !self.accepts(from) || length > MAX_REQUEST {
                 continue;
             }
             if let Ok(request) = SipMessage::from_datagram(&buffer[..length])
@@ -207,6 +228,9 @@ impl Answerer {
                 received.drain(..2);
             }
             while let Ok(Some((request, length))) = SipMessage::from_stream(&received) {
+                if length > MAX_REQUEST {
+                    return Ok(());
+                }
                 // Only whole messages count as activity, so nobody keeps a place by trickling.
                 heard = Instant::now();
                 open.is_active(heard);
@@ -215,7 +239,7 @@ impl Answerer {
                     stream.write_all(&answer)?;
                 }
             }
-            if SipMessage::from_stream(&received).is_err() {
+            if received.len() > MAX_REQUEST || SipMessage::from_stream(&received).is_err() {
                 return Ok(());
             }
         }
@@ -235,11 +259,7 @@ impl Answerer {
             return None;
         }
         let sender = request.top_via()?.split(';').next().unwrap_or_default();
-        let transaction = (
-            request.branch()?.to_owned(),
-            sender.to_owned(),
-            method.clone(),
-        );
+        let transaction = transaction(request.branch()?, sender, method);
         if let Some(answer) = self.kept.lock().answers.get(&transaction) {
             return Some(answer.clone());
         }
@@ -294,7 +314,6 @@ fn over_tcp(answerer: &Arc<Answerer>, listener: &TcpListener) {
 
 /// The tag of the answers to one request: the same for each repetition.
 fn tag(request: &SipMessage) -> String {
-    use sha2::{Digest as _, Sha256};
     let mut digest = Sha256::new();
     for name in ["via", "call-id", "cseq"] {
         digest.update(request.header(name).unwrap_or_default());
@@ -315,4 +334,27 @@ fn is_timeout(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_in_bytes() {
+        let mut kept = KeptAnswers::default();
+        let named = |n: usize| transaction(&n.to_string(), "proxy", "MESSAGE");
+        for n in 0..MAX_KEPT + 10 {
+            kept.keep(named(n), b"SIP/2.0 200 OK");
+        }
+        assert_eq!((kept.answers.len(), kept.order.len()), (MAX_KEPT, MAX_KEPT));
+        let long = vec![b'a'; MAX_REQUEST];
+        for n in 0..2 * MAX_KEPT {
+            kept.keep(named(n), &long);
+            assert!(kept.bytes <= MAX_KEPT_BYTES);
+        }
+        let bytes: usize = kept.answers.values().map(Vec::len).sum();
+        assert_eq!((kept.bytes, kept.order.len()), (bytes, kept.answers.len()));
+        assert!(kept.answers.contains_key(&named(2 * MAX_KEPT - 1)));
+    }
 }

@@ -8,7 +8,8 @@ mod replication;
 use diesel::table;
 
 pub use control::{
-    account_keys, control_messages, control_proofs, control_receipts, control_samples,
+    account_keys, control_early_receipts, control_messages, control_proofs, control_receipts,
+    control_samples,
 };
 pub use ledger::{grant_callers, grant_numbers, grant_terms, grants, ledger_bounds};
 pub use replication::replicas;

@@ -1,7 +1,7 @@
 // An SMSC on a loopback port: `node serve.mjs SETTINGS`. It prints a line of JSON for each thing that happens, the first
 // with its port.
 //
-// Settings: port (0 is a free one), system_id, password, key and cert (PEM) for TLS; `script` says what becomes of each
+// Settings: port (0 is a free one), system_id, password, key and cert (PEM) for TLS, decimal_receipts; `script` says what becomes of each
 // submit_sm in turn, the last entry also of all that follow: ok, delivered, early (the receipt comes before the answer),
 // undelivered, later (the receipt comes to the next session), throttled, full, refused, silent, close, unbind.
 import { readFileSync } from 'node:fs';
@@ -30,15 +30,16 @@ const submit = (session, pdu) => {
     text: pdu.short_message.message || payload, is_payload: payload !== undefined, validity: pdu.validity_period,
     receipt: pdu.registered_delivery,
   });
-  // In hexadecimal in the answer, and in decimal in the receipt.
+  // In hexadecimal in the answer, and with `decimal_receipts` in decimal in the receipt.
   const number = 0xa0 + submitted;
+  const received = number.toString(settings.decimal_receipts ? 10 : 16);
   const answer = (status) => session.send(pdu.response({ command_status: status, message_id: number.toString(16) }));
   switch (step) {
     case 'ok': return answer(smpp.ESME_ROK);
-    case 'delivered': answer(smpp.ESME_ROK); return receipt(session, pdu, `${number}`, 'DELIVRD');
-    case 'early': receipt(session, pdu, `${number}`, 'DELIVRD'); return answer(smpp.ESME_ROK);
-    case 'later': later.push([pdu, `${number}`]); return answer(smpp.ESME_ROK);
-    case 'undelivered': answer(smpp.ESME_ROK); return receipt(session, pdu, `${number}`, 'UNDELIV');
+    case 'delivered': answer(smpp.ESME_ROK); return receipt(session, pdu, received, 'DELIVRD');
+    case 'early': receipt(session, pdu, received, 'DELIVRD'); return answer(smpp.ESME_ROK);
+    case 'later': later.push([pdu, received]); return answer(smpp.ESME_ROK);
+    case 'undelivered': answer(smpp.ESME_ROK); return receipt(session, pdu, received, 'UNDELIV');
     case 'throttled': return answer(smpp.ESME_RTHROTTLED);
     case 'full': return answer(smpp.ESME_RMSGQFUL);
     case 'refused': return answer(smpp.ESME_RINVDSTADR);

@@ -39,7 +39,8 @@ pub(in crate::api) struct ControlFailureView {
     #[schema(example = 1_767_225_600_000_001_i64)]
     sequence: i64,
     /// expired: the code did not come back in time. not-sent: no gateway accepted it. wrong-codes:
-    /// too many wrong codes came back. cancelled: a caller cancelled it.
+    /// too many wrong codes came back. cancelled: a caller cancelled it. limited: the limits did
+    /// not allow to ask the number before its last proof was too old.
     #[schema(value_type = String, example = "expired")]
     reason: ControlFailure,
     failed_at: Instant,

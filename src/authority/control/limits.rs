@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use super::refusal::{ProofLimit, RefusedStart, StartCause};
 use super::{ControlSettings, ProofLimits};
 use crate::authority::StoreError;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::control::proof::Method;
 use crate::domain::{AccountId, Tn};
@@ -20,16 +21,54 @@ pub(super) const DAY: TimeDelta = TimeDelta::days(1);
 /// A new customer has limits of its own, and a number still does not ring all day.
 const ALL_ACCOUNTS: u32 = 2;
 
+/// Who asks numbers. What one of them uses up is not taken from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProofStarter {
+    /// The account, or those who manage it.
+    Caller,
+    /// The service, for a right to renew.
+    Right,
+    /// The carrier, who overrides what keeps the account itself from asking. What protects the
+    /// number from all accounts, and the gateway, holds all the same.
+    Override,
+}
+
+impl ProofLimits {
+    /// How many numbers can be asked over a gateway in an hour until it is kept from this asker:
+    /// callers leave something to rights to renew, and both to the carrier.
+    pub(super) fn of_gateway(self, by: ProofStarter) -> u32 {
+        let tenths = match by {
+            ProofStarter::Caller => 8,
+            ProofStarter::Right => 9,
+            ProofStarter::Override => 10,
+        };
+        self.tenths_of_gateway(tenths)
+    }
+
+    /// How many of them can be for one customer of the carrier, with all accounts below.
+    pub(super) fn of_customer(self) -> u32 {
+        self.tenths_of_gateway(5)
+    }
+
+    fn tenths_of_gateway(self, tenths: u64) -> u32 {
+        let part = (u64::from(self.per_gateway_hour) * tenths).div_ceil(10);
+        u32::try_from(part).unwrap_or(u32::MAX)
+    }
+}
+
+/// The customer of the carrier that an account is, or is below of.
+pub(super) fn customer_of(account: &Account) -> &AccountId {
+    account.above.last().unwrap_or(&account.id)
+}
+
 /// What is to be asked: numbers for an account, by a method over a gateway.
 #[derive(Clone, Copy)]
 pub(super) struct AskedNumbers<'a> {
-    pub(super) account: &'a AccountId,
+    pub(super) account: &'a Account,
     pub(super) method: Method,
     pub(super) gateway: &'a str,
     pub(super) numbers: &'a [Tn],
-    /// Whether the carrier overrides what keeps the account itself from asking. What protects the
-    /// number from all accounts, and the gateway, holds all the same.
-    pub(super) overrides: bool,
+    pub(super) by: ProofStarter,
 }
 
 /// Those of these numbers that cannot be asked now, because they were asked already or a limit is
@@ -41,8 +80,13 @@ pub(super) fn limited(
     now: Time,
 ) -> Result<Vec<RefusedStart>, StoreError> {
     let AskedNumbers {
-        account, numbers, ..
+        account,
+        numbers,
+        gateway,
+        by,
+        ..
     } = asked;
+    let limits = settings.limits;
     if numbers.is_empty() {
         return Ok(Vec::new());
     }
@@ -50,11 +94,7 @@ pub(super) fn limited(
     let refused = numbers.iter().filter_map(|number| {
         let starts = starts.iter().filter(|start| start.number == *number);
         let starts: Vec<_> = starts.collect();
-        let cause = if asked.overrides {
-            of_all_accounts(&starts, settings.limits, now)
-        } else {
-            cause_for(&starts, (account, asked.method), settings.limits, now)
-        };
+        let cause = cause_for(&starts, (&account.id, asked.method), by, (limits, now));
         Some(RefusedStart {
             number: *number,
             cause: cause?,
@@ -62,16 +102,25 @@ pub(super) fn limited(
     });
     let mut refused: Vec<RefusedStart> = refused.collect();
     let of_account = (
-        StartedBy::Account(account),
+        StartedBy::Callers(&account.id),
         ProofLimit::Account,
-        settings.limits.per_account_hour,
+        limits.per_account_hour,
+    );
+    let of_customer = (
+        StartedBy::Customer(customer_of(account), gateway),
+        ProofLimit::Customer(asked.method),
+        limits.of_customer(),
     );
     let of_gateway = (
-        StartedBy::Gateway(asked.gateway),
+        StartedBy::Gateway(gateway),
         ProofLimit::Gateway(asked.method),
-        settings.limits.per_gateway_hour,
+        limits.of_gateway(by),
     );
-    let of_account = (!asked.overrides).then_some(of_account);
+    let of_account = match by {
+        ProofStarter::Caller => vec![of_account, of_customer],
+        ProofStarter::Right => vec![of_customer],
+        ProofStarter::Override => Vec::new(),
+    };
     for (by, limit, most) in of_account.into_iter().chain([of_gateway]) {
         let Some(seconds) = wait(tx, by, numbers.len(), most, now)? else {
             continue;
@@ -87,13 +136,18 @@ pub(super) fn limited(
     Ok(refused)
 }
 
-/// Why an account cannot ask a number by a method, given all proofs of the last day, oldest first.
+/// Why a number cannot be asked for an account by a method, given all proofs of the last day, the
+/// oldest first. What callers ask, and what the service asks for rights to renew, is counted separately:
+/// otherwise a thief of the account's key could keep the service from asking.
 pub(super) fn cause_for(
     starts: &[&StartedProof],
     (account, method): (&AccountId, Method),
-    limits: ProofLimits,
-    now: Time,
+    by: ProofStarter,
+    (limits, now): (ProofLimits, Time),
 ) -> Option<StartCause> {
+    if by == ProofStarter::Override {
+        return of_all_accounts(starts, limits, now);
+    }
     // What another account had started before the number was delegated anew does not block.
     let own = starts.iter().filter(|start| start.account == *account);
     let own: Vec<&StartedProof> = own.copied().collect();
@@ -102,7 +156,9 @@ pub(super) fn cause_for(
     if let Some(until) = pending.filter(|until| *until > now).max() {
         return Some(StartCause::Pending { until });
     }
-    let of_account = too_many(&own, limits, now);
+    let is_counted = |start: &&&StartedProof| start.is_reproof == (by == ProofStarter::Right);
+    let counted: Vec<&StartedProof> = own.iter().filter(is_counted).copied().collect();
+    let of_account = too_many(&counted, limits, now);
     of_account.or_else(|| of_all_accounts(starts, limits, now))
 }
 
@@ -121,7 +177,8 @@ fn too_many(starts: &[&StartedProof], limits: ProofLimits, now: Time) -> Option<
         .into_iter()
         .filter_map(|(period, most)| {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let within = starts.iter().filter(|start| start.at > now - period);
+            let sent = starts.iter().filter(|start| !start.is_unsent);
+            let within = sent.filter(|start| start.at > now - period);
             let within: Vec<Time> = within.map(|start| start.at).collect();
             // When this one is older than the period, there is room again.
             let first = within.get(within.len().checked_sub(most)?)?;

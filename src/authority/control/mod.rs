@@ -30,6 +30,7 @@ pub use clock::ReferenceClock;
 pub use confirm::{Confirmation, RefusedCode};
 pub use failures::FailureFeed;
 pub use outbox::{AssignedCode, AttemptResult};
+pub use receipts::CodeReceipt;
 pub use refusal::{CannotStart, ProofLimit, RefusedStart, StartCause};
 pub use reproof::ReproofRun;
 pub use signal::OutboxSignal;

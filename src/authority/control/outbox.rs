@@ -16,7 +16,7 @@ use crate::domain::clock::Time;
 use crate::domain::control::message::CodeMessage;
 use crate::domain::control::proof::{ControlProof, ProofState};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
-use crate::domain::text::links::has_link;
+use crate::domain::text::links::{has_link, has_number, without_link_and_number};
 use crate::domain::{AuditAction, Caller};
 use crate::store::{StoreError, Tx};
 
@@ -208,15 +208,20 @@ fn assign(
     }))
 }
 
-/// How a message names an account. Phones make a link of an address that they find, and the message
-/// is the carrier's: a name with an address in it would send people to a site of the account's.
+/// How a message names an account. Phones make a link of an address or a telephone number that they
+/// find, and the message is the carrier's: a name with one in it would send people to a site of the
+/// account's, or let them call it.
 fn name_in_message(account: &Account) -> String {
     let id = account.id.as_str();
     match account.name.as_str() {
-        name if !name.is_empty() && !has_link(name) => name.to_owned(),
-        _ if has_link(id) => id.replace('.', " "),
+        name if !name.is_empty() && !is_misleading(name) => name.to_owned(),
+        _ if is_misleading(id) => without_link_and_number(id),
         _ => id.to_owned(),
     }
+}
+
+fn is_misleading(name: &str) -> bool {
+    has_link(name) || has_number(name)
 }
 
 /// Ends a proof whose code is no longer sent.

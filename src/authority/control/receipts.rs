@@ -6,56 +6,117 @@ use uuid::Uuid;
 use super::outbox::{about, event};
 use crate::authority::Authority;
 use crate::domain::clock::Time;
+use crate::domain::control::receipt_ids::{IdConversion, PossibleReceipt, ReceiptMatch};
 use crate::domain::control::sending::SendFailure;
 use crate::store::{StoreError, Tx};
 
 /// How long a receipt is awaited, which is as long as a code can be valid.
 const MAX_AGE: TimeDelta = TimeDelta::seconds(3_600);
 
+/// How long a receipt is kept whose code is not known. Another replica may be about to record it;
+/// later, an SMSC may use the id again.
+const MAX_EARLY: TimeDelta = TimeDelta::seconds(60);
+
+/// A receipt of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeReceipt {
+    /// As the receipt has it.
+    pub message_id: String,
+    pub is_delivered: bool,
+}
+
 impl Authority {
-    /// Records under which id a gateway accepted the code of a proof, for a receipt that comes to
-    /// another replica.
+    /// Records under which id a gateway accepted the code of a proof, for a receipt that comes
+    /// later, to any replica. One that came before is recorded now.
     pub async fn receipt_awaited(
         &self,
         gateway: &str,
         message_id: String,
         proof: Uuid,
-    ) -> Result<(), StoreError> {
+        conversion: Option<IdConversion>,
+    ) -> Result<ReceiptMatch, StoreError> {
         let (now, gateway) = (self.clock.now(), gateway.to_owned());
         let work = move |tx: &mut Tx<'_>| {
             tx.forget_control_receipts(now - MAX_AGE)?;
-            if tx.control_proof(proof)?.is_some() {
-                tx.await_control_receipt(&gateway, &message_id, proof, now)?;
+            tx.forget_early_receipts(now - MAX_EARLY)?;
+            if tx.control_proof(proof)?.is_none() {
+                return Ok((ReceiptMatch::None, None));
             }
-            Ok(())
+            let in_receipt = conversion.and_then(|one| one.in_receipt(&message_id));
+            let ids = [
+                (Some(message_id.clone()), ReceiptMatch::Exact),
+                (in_receipt, ReceiptMatch::Converted),
+            ];
+            for (id, found) in ids {
+                let Some(id) = id else { continue };
+                if let Some(is_delivered) = tx.take_early_receipt(&gateway, &id)? {
+                    return Ok((found, reported(tx, proof, is_delivered, now)?));
+                }
+            }
+            tx.await_control_receipt(&gateway, &message_id, proof, now)?;
+            let possible = IdConversion::ALL.into_iter();
+            let possible = possible.filter_map(|one| Some((one, one.in_receipt(&message_id)?)));
+            let possible: Vec<(IdConversion, String)> = possible.collect();
+            let ids: Vec<&str> = possible.iter().map(|(_, id)| id.as_str()).collect();
+            let found = match &tx.early_receipts(&gateway, &ids)?[..] {
+                [(found, is_delivered)] => {
+                    let used = possible.iter().find(|(_, id)| id == found);
+                    possible_match(used.map(|(one, _)| *one), &message_id, *is_delivered)
+                }
+                // Both cannot be about one message.
+                _ => ReceiptMatch::None,
+            };
+            Ok((found, None))
         };
-        self.store.write_alongside("await-receipt", work).await
+        let (found, failed) = self.store.write_alongside("await-receipt", work).await?;
+        self.count_undelivered(failed);
+        Ok(found)
     }
 
-    /// Records what a receipt says about the code that the gateway accepted under one of these ids.
+    /// Records what a receipt says about the code that the gateway accepted under its id, or under
+    /// the one that it is converted to. If there is none, it is kept for a while.
     pub async fn receipt_received(
         &self,
         gateway: &str,
-        message_ids: Vec<String>,
-        is_delivered: bool,
-    ) -> Result<(), StoreError> {
+        receipt: CodeReceipt,
+        conversion: Option<IdConversion>,
+    ) -> Result<ReceiptMatch, StoreError> {
         let (now, gateway) = (self.clock.now(), gateway.to_owned());
-        let work = move |tx: &mut Tx<'_>| match tx.take_control_receipt(&gateway, &message_ids)? {
-            Some(proof) => reported(tx, proof, is_delivered, now),
-            None => Ok(None),
+        let work = move |tx: &mut Tx<'_>| {
+            let CodeReceipt {
+                message_id,
+                is_delivered,
+            } = &receipt;
+            // The exact id first: a converted one can be that of another message.
+            let converted = conversion.and_then(|one| one.in_answer(message_id));
+            let ids = [
+                (Some(message_id.clone()), ReceiptMatch::Exact),
+                (converted, ReceiptMatch::Converted),
+            ];
+            for (id, found) in ids {
+                let Some(id) = id else { continue };
+                if let Some(proof) = tx.take_control_receipt(&gateway, &id)? {
+                    return Ok((found, reported(tx, proof, *is_delivered, now)?));
+                }
+            }
+            tx.forget_early_receipts(now - MAX_EARLY)?;
+            tx.keep_early_receipt(&gateway, message_id, *is_delivered, now)?;
+            let possible = IdConversion::ALL.into_iter();
+            let possible = possible.filter_map(|one| Some((one, one.in_answer(message_id)?)));
+            let possible: Vec<(IdConversion, String)> = possible.collect();
+            let ids: Vec<&str> = possible.iter().map(|(_, id)| id.as_str()).collect();
+            let found = match &tx.awaited_control_receipts(&gateway, &ids)?[..] {
+                [found] => {
+                    let used = possible.iter().find(|(_, id)| id == found);
+                    possible_match(used.map(|(one, _)| *one), found, *is_delivered)
+                }
+                _ => ReceiptMatch::None,
+            };
+            Ok((found, None))
         };
-        let failed = self.store.write_alongside("code-receipt", work).await?;
+        let (found, failed) = self.store.write_alongside("code-receipt", work).await?;
         self.count_undelivered(failed);
-        Ok(())
-    }
-
-    /// Records what a gateway reports about a code that it accepted.
-    pub async fn code_reported(&self, proof: Uuid, is_delivered: bool) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let work = move |tx: &mut Tx<'_>| reported(tx, proof, is_delivered, now);
-        let failed = self.store.write_alongside("code-report", work).await?;
-        self.count_undelivered(failed);
-        Ok(())
+        Ok(found)
     }
 
     fn count_undelivered(&self, gateway: Option<String>) {
@@ -64,6 +125,20 @@ impl Authority {
             self.metrics.gateways.failed(&gateway, failure);
         }
     }
+}
+
+fn possible_match(
+    conversion: Option<IdConversion>,
+    message_id: &str,
+    is_delivered: bool,
+) -> ReceiptMatch {
+    conversion.map_or(ReceiptMatch::None, |conversion| {
+        ReceiptMatch::Possible(PossibleReceipt {
+            conversion,
+            message_id: message_id.to_owned(),
+            is_delivered,
+        })
+    })
 }
 
 /// Returns the gateway of a code that did not reach its number.

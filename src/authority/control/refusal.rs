@@ -42,6 +42,9 @@ pub enum StartCause {
 pub enum ProofLimit {
     Number,
     Account,
+    /// What one customer of the carrier, with all accounts below, can use of a gateway.
+    Customer(Method),
+    /// What all accounts together can use of a gateway.
     Gateway(Method),
 }
 
@@ -116,6 +119,12 @@ impl fmt::Display for StartCause {
                 match limit {
                     ProofLimit::Number => "it was asked too often",
                     ProofLimit::Account => "too many numbers of the account were asked",
+                    ProofLimit::Customer(Method::Sms) =>
+                        "too many messages were sent for the customer",
+                    ProofLimit::Customer(Method::Voice) =>
+                        "too many calls were made for the customer",
+                    ProofLimit::Customer(Method::Sip) =>
+                        "too many SIP messages were sent for the customer",
                     ProofLimit::Gateway(Method::Sms) => "too many messages were sent",
                     ProofLimit::Gateway(Method::Voice) => "too many calls were made",
                     ProofLimit::Gateway(Method::Sip) => "too many SIP messages were sent",

@@ -1,14 +1,14 @@
 //! Starts proofs of control: all numbers of a request are asked, or none.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::ControlSettings;
 use super::cancel::record_cancelled;
-use super::limits::{AskedNumbers, limited};
+use super::limits::{AskedNumbers, ProofStarter, limited};
 use super::refusal::{CannotStart, RefusedStart, StartCause};
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
@@ -19,14 +19,9 @@ use crate::domain::control::codes::{CodeError, CodeForm, Codes};
 use crate::domain::control::message::CodeMessage;
 use crate::domain::control::proof::{ControlProof, Method, ProofEnd};
 use crate::domain::decision::holding_delegations;
-use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::RuledRequest;
-use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
-use crate::domain::{
-    AccountId, Actor, AuditAction, Caller, Denial, Event, Fingerprint, NumberRange, Role, Spc, Tn,
-    TnAuthList, TnEntry, TokenRequest, new_id,
-};
+use crate::domain::{AccountId, AuditAction, Caller, Denial, Event, Role, Tn, new_id};
 use crate::store::Tx;
 use crate::telemetry::ProofOutcome;
 
@@ -84,9 +79,13 @@ pub(super) struct Asking<'a> {
 struct Start {
     scope: Visibility,
     ruled: RuledRequest,
+    new: NewControlProofs,
+    caller: Caller,
+    /// Drawn before the transaction, which is exclusive. Empty if it will refuse: then nobody pays
+    /// for codes of which none is sent.
     drafts: Vec<Draft>,
     settings: ControlSettings,
-    method: Method,
+    codes: Arc<dyn Codes>,
     gateway: String,
     /// Why the carrier overrides the limits of the account; `None` if it does not.
     override_reason: Option<String>,
@@ -142,32 +141,25 @@ impl Authority {
         let gateway = self.control.settings.gateway(method);
         let gateway = gateway.ok_or(ChangeError::NoGateway(method))?.to_owned();
         let event = event_by(caller, now, AuditAction::StartControlProof);
-        let asking = Asking {
-            account: &new.account,
-            channel: new.channel,
-            gateway: &gateway,
-            renewal: new.renewal,
-            caller,
-            now,
-        };
-        // The delegations are known in the transaction.
-        let parts = (&self.control.settings, &*self.control.codes);
-        let drafts = new.numbers.iter();
-        let drafts = drafts.map(|number| Draft::new(parts, asking, (*number, Uuid::nil())));
-        let start = Start {
+        let subject = new.account.clone();
+        let mut start = Start {
             scope: Visibility::of(caller),
             ruled: self.ruled_for_numbers(caller, &new.account, &new.numbers, now)?,
-            drafts: drafts
-                .collect::<Result<_, _>>()
-                .map_err(|error| unprotected(&error))?,
+            new,
+            caller: caller.clone(),
+            drafts: Vec::new(),
             settings: self.control.settings.clone(),
-            method,
+            codes: Arc::clone(&self.control.codes),
             gateway,
             override_reason,
             event: event.clone(),
         };
+        // What is refused here is refused again, and recorded, by the transaction.
+        if self.store.read(|tx| start.check(tx)).is_ok() {
+            start.drafts = start.draw()?;
+        }
         let work = move |tx: &mut Tx<'_>| start.run(tx);
-        let started = self.change_by(by, event, new.account, work).await?;
+        let started = self.change_by(by, event, subject, work).await?;
         self.control.signal.notify();
         for proof in &started {
             let metrics = &self.metrics.control;
@@ -186,40 +178,8 @@ impl Authority {
         now: Time,
     ) -> Result<RuledRequest, TnAuthListError> {
         let by = (self.actor(caller), self.carrier.spcs.as_slice());
-        ruled_for_numbers(by, account, numbers, now)
+        RuledRequest::for_numbers(by, account, numbers, now)
     }
-}
-
-/// A question for the rule of authority about these numbers now. No policy is asked: control gives
-/// nothing that a policy could widen.
-pub(super) fn ruled_for_numbers(
-    (actor, spcs): (Actor, &[Spc]),
-    account: &AccountId,
-    numbers: &[Tn],
-    now: Time,
-) -> Result<RuledRequest, TnAuthListError> {
-    let ranges = merged(numbers.iter().map(|n| NumberRange::from(*n)).collect());
-    let entries = ranges.into_iter().map(TnEntry::try_from);
-    let list = TnAuthList::from_entries(entries.collect::<Result<_, _>>()?)?;
-    // The fingerprint does not affect the decision.
-    let request = TokenRequest::new(list, false, Fingerprint::from([0; 32]), None)?;
-    let moment = now + TimeDelta::seconds(1);
-    Ok(RuledRequest {
-        account: account.clone(),
-        request,
-        now,
-        until: moment,
-        horizon: moment,
-        minimum: 0,
-        chains: Vec::new().into(),
-        iss: None,
-        spcs: spcs.to_vec(),
-        actor,
-        policy: Ok(()),
-        policies: PolicyTrace::default(),
-        deferred: None,
-        renewal: None,
-    })
 }
 
 impl Draft {
@@ -302,16 +262,40 @@ pub(super) fn insert(
 }
 
 impl Start {
-    /// Starts all proofs, or refuses all.
-    fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ControlProof>, ChangeError> {
-        let account = self.scope.must_know(tx, &self.ruled.account)?;
+    const fn asker(&self) -> ProofStarter {
+        match self.override_reason {
+            Some(_) => ProofStarter::Override,
+            None => ProofStarter::Caller,
+        }
+    }
+
+    /// A code for each number. Their delegations are known in the transaction.
+    fn draw(&self) -> Result<Vec<Draft>, ChangeError> {
+        let asking = Asking {
+            account: &self.new.account,
+            channel: self.new.channel,
+            gateway: &self.gateway,
+            renewal: self.new.renewal,
+            caller: &self.caller,
+            now: self.ruled.now,
+        };
+        let parts = (&self.settings, &*self.codes);
+        let numbers = self.new.numbers.iter();
+        let drafts = numbers.map(|number| Draft::new(parts, asking, (*number, Uuid::nil())));
+        let drafts = drafts.collect::<Result<_, _>>();
+        drafts.map_err(|error| unprotected(&error))
+    }
+
+    /// The delegation of each number, if all of them can be asked now.
+    fn check(&self, tx: &mut Tx<'_>) -> Result<HashMap<Tn, Uuid>, ChangeError> {
+        let account = self.scope.must_know(tx, &self.new.account)?;
         if self.scope.reaches_below() {
             self.scope.must_be_in_good_standing(tx)?;
         }
-        let numbers: Vec<Tn> = self.drafts.iter().map(|draft| draft.proof.number).collect();
+        let numbers = &self.new.numbers;
         let facts = tx.facts(&self.ruled)?;
         let question = self.ruled.question(facts.lifetime);
-        let held = holding_delegations(&question, &facts, &numbers)
+        let held = holding_delegations(&question, &facts, numbers)
             .map_err(|denial| refused_wholly(&denial))?;
         let (mut delegations, mut refused) = (HashMap::new(), Vec::new());
         for (number, held) in numbers.iter().zip(held) {
@@ -328,37 +312,45 @@ impl Start {
             }
         }
         // A number that the account has no authority over says nothing about its proofs.
-        let mine: Vec<Tn> = numbers
-            .into_iter()
-            .filter(|n| delegations.contains_key(n))
-            .collect();
+        let mine = numbers.iter().copied();
+        let mine: Vec<Tn> = mine.filter(|n| delegations.contains_key(n)).collect();
         let asked = AskedNumbers {
-            account: &account.id,
-            method: self.method,
+            account: &account,
+            method: self.new.channel.method(),
             gateway: &self.gateway,
             numbers: &mine,
-            overrides: self.override_reason.is_some(),
+            by: self.asker(),
         };
         refused.extend(limited(tx, &self.settings, asked, self.ruled.now)?);
         if !refused.is_empty() {
             refused.sort_unstable_by_key(|one| one.number);
             return Err(ChangeError::CannotStart(CannotStart { refused }));
         }
+        Ok(delegations)
+    }
+
+    /// Starts all proofs, or refuses all.
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ControlProof>, ChangeError> {
+        let delegations = self.check(tx)?;
         if self.override_reason.is_some() {
             let methods = Method::ALL.into_iter();
-            let methods = methods.filter(|method| method.excludes(self.method));
+            let methods = methods.filter(|method| method.excludes(self.new.channel.method()));
             let methods: Vec<Method> = methods.collect();
+            let (account, numbers) = (&self.new.account, &self.new.numbers);
             let how = (ProofEnd::Superseded, self.ruled.now);
-            let ended = tx.end_pending_proofs_of(&account.id, &mine, &methods, how)?;
+            let ended = tx.end_pending_proofs_of(account, numbers, &methods, how)?;
             record_cancelled(tx, &self.event, &ended)?;
         }
-        let drafts = self.drafts.iter().map(|draft| {
-            let mut draft = draft.clone();
+        let mut drafts = if self.drafts.is_empty() {
+            // It was refused a moment ago.
+            self.draw()?
+        } else {
+            self.drafts.clone()
+        };
+        for draft in &mut drafts {
             let delegation = delegations.get(&draft.proof.number);
             draft.proof.delegation = delegation.copied().unwrap_or_default();
-            draft
-        });
-        let drafts: Vec<Draft> = drafts.collect();
+        }
         let why = self.override_reason.as_deref();
         Ok(insert(tx, &drafts, &self.event, why)?)
     }

@@ -63,20 +63,6 @@ pub struct RequiredNumbers {
     pub total: u64,
 }
 
-impl RequiredNumbers {
-    /// Every number of a list, which is sorted and without overlap; none if there are too many.
-    #[must_use]
-    pub fn all_of(list: &[NumberRange]) -> Self {
-        let total = count(list);
-        let numbers = list.iter().filter(|_| total <= MAX_NUMBERS);
-        Self {
-            numbers: numbers.flat_map(|range| numbers_of(*range)).collect(),
-            is_sample: false,
-            total,
-        }
-    }
-}
-
 /// How many numbers a list without overlap has.
 #[must_use]
 pub fn count(list: &[NumberRange]) -> u64 {
@@ -102,10 +88,7 @@ impl ControlFacts {
     ) -> Self {
         let mut newest: HashMap<Tn, NewestProof> = HashMap::new();
         for proof in proofs {
-            let counts = |delegation: &LiveDelegation| {
-                delegation.id == proof.delegation && delegation.numbers.contains(proof.number)
-            };
-            let Some(age) = age(proof.at, now).filter(|_| live.iter().any(counts)) else {
+            let Some(age) = age(proof.at, now).filter(|_| proof.counts_under(live)) else {
                 continue;
             };
             let (age, method) = (coarse_up(age), proof.method);
@@ -173,6 +156,15 @@ impl ControlFacts {
     }
 }
 
+impl ConfirmedProof {
+    /// Whether the delegation under which it was started is one of these and counts for the number.
+    #[must_use]
+    pub fn counts_under(&self, live: &[LiveDelegation]) -> bool {
+        let mut live = live.iter();
+        live.any(|one| one.id == self.delegation && one.numbers.contains(self.number))
+    }
+}
+
 impl KeyControl {
     /// By the age and method of the newest proof of each number.
     fn of(numbers: impl Iterator<Item = Option<(u64, Method)>> + Clone) -> Self {
@@ -223,6 +215,7 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::from_unix;
+    use crate::domain::control::sample::ProvenParts;
 
     #[test]
     fn ages_are_whole_minutes_and_hours() {
@@ -270,6 +263,7 @@ mod tests {
         LiveDelegation {
             id: Uuid::from_u128(delegation),
             numbers: NumberRange::new(tn(first), count).expect("a range"),
+            block: NumberRange::new(tn(first), count).expect("a range"),
             since: from_unix(0),
         }
     }
@@ -349,10 +343,13 @@ mod tests {
 
     #[test]
     fn a_list_that_is_too_long_requires_no_number_and_is_not_proven() {
-        let list = |count| vec![NumberRange::new(tn("+12125551000"), count).expect("a range")];
-        let all = RequiredNumbers::all_of(&list(1_000));
+        let required = |count| {
+            let list = [NumberRange::new(tn("+12125551000"), count).expect("a range")];
+            ProvenParts::of(&list, [], 0).required(&[])
+        };
+        let all = required(1_000);
         assert_eq!((all.numbers.len(), all.total), (1_000, 1_000));
-        let none = RequiredNumbers::all_of(&list(1_001));
+        let none = required(1_001);
         assert_eq!((none.numbers.len(), none.total), (0, 1_001));
         let facts = ControlFacts::of(none, &[], &[], from_unix(0));
         assert_eq!((facts.proven, facts.is_too_long()), (false, true));

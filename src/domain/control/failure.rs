@@ -1,6 +1,7 @@
 //! Proofs that a right to renew started, and whose code did not come back.
 
 use super::proof::{ControlProof, ProofEnd};
+use super::sending::SendFailure;
 use crate::domain::clock::Time;
 use crate::domain::text::words::words;
 
@@ -15,6 +16,8 @@ pub enum ControlFailure {
     WrongCodes,
     /// A caller cancelled it.
     Cancelled,
+    /// The limits did not allow to ask the number before its last proof was too old.
+    Limited,
 }
 
 words! {
@@ -24,6 +27,7 @@ words! {
         NotSent = "not-sent",
         WrongCodes = "wrong-codes",
         Cancelled = "cancelled",
+        Limited = "limited",
     }
 }
 
@@ -48,6 +52,9 @@ impl ControlProof {
         };
         match reason {
             ProofEnd::WrongCodes => Some((ControlFailure::WrongCodes, at)),
+            ProofEnd::NotSent if self.failure.as_deref() == Some(SendFailure::Limited.as_str()) => {
+                Some((ControlFailure::Limited, at))
+            }
             ProofEnd::NotSent => Some((ControlFailure::NotSent, at)),
             ProofEnd::Cancelled => Some((ControlFailure::Cancelled, at)),
             ProofEnd::NumberExcluded

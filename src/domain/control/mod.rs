@@ -7,6 +7,7 @@ pub mod facts;
 pub mod failure;
 pub mod message;
 pub mod proof;
+pub mod receipt_ids;
 pub mod reproofing;
 pub mod sample;
 pub mod sending;

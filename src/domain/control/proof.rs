@@ -169,6 +169,9 @@ pub struct Confirmed {
 }
 
 impl ControlProof {
+    /// In place of the gateway of a proof that was not sent, and only reports that.
+    pub const NO_GATEWAY: &str = "";
+
     /// By how many seconds the clocks of two replicas may differ. A proof that is further in the
     /// future does not count.
     pub const MAX_CLOCK_DIFFERENCE: i64 = 60;

@@ -35,6 +35,8 @@ pub struct NumberToProve {
     pub number: Tn,
     /// When the newest proof was confirmed that counts.
     pub confirmed_at: Option<Time>,
+    /// Whether it was reported, in the last day, that it could not be asked.
+    pub is_reported: bool,
     /// Until when it cannot be asked, and why.
     pub blocked: Option<(Blocked, Time)>,
 }
@@ -145,6 +147,32 @@ impl Reproofing {
         }
     }
 
+    /// A number whose last proof is too old, because the limits did not allow to ask it: one of a
+    /// right is enough to report, once a day. `since` is when the right was given. Without room, no
+    /// number can be asked.
+    #[must_use]
+    pub fn overdue(
+        &self,
+        numbers: &[NumberToProve],
+        (since, now): (Time, Time),
+        has_room: bool,
+    ) -> Option<Tn> {
+        let is_over = |one: &&NumberToProve| {
+            let last = one.confirmed_at.unwrap_or(since);
+            last + TimeDelta::seconds(self.max_age.into()) <= now
+        };
+        let mut over = numbers.iter().filter(is_over);
+        if over.clone().any(|one| one.is_reported) {
+            return None;
+        }
+        let is_limited = |one: &&NumberToProve| match one.blocked {
+            Some((Blocked::Limited, _)) => true,
+            Some((Blocked::Pending | Blocked::Failed, _)) => false,
+            None => !has_room,
+        };
+        over.find(is_limited).map(|one| one.number)
+    }
+
     fn part(&self, divisor: u32) -> TimeDelta {
         TimeDelta::seconds((self.max_age / divisor).into())
     }
@@ -179,6 +207,7 @@ mod tests {
 
     fn number(n: u32, confirmed: Option<i64>, blocked: Option<(Blocked, i64)>) -> NumberToProve {
         NumberToProve {
+            is_reported: false,
             number: format!("+1212555{n:04}").parse().expect("a number"),
             confirmed_at: confirmed.map(from_unix),
             blocked: blocked.map(|(why, until)| (why, from_unix(until))),

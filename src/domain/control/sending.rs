@@ -53,6 +53,8 @@ pub enum SendFailure {
     Undelivered,
     /// No attempt was made in time: the gateway was not connected, or is no longer configured.
     NotAttempted,
+    /// The limits did not allow to start it in time.
+    Limited,
 }
 
 words! {
@@ -69,6 +71,7 @@ words! {
         Unsendable = "unsendable",
         Undelivered = "undelivered",
         NotAttempted = "not-attempted",
+        Limited = "limited",
     }
 }
 

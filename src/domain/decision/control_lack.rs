@@ -33,7 +33,7 @@ impl fmt::Display for ControlLack {
             (true, false) => write!(
                 f,
                 "more than {MAX_NUMBERS} numbers of the list have to be proven; request fewer, or ask the carrier to set \
-                 `control.sample`, which is for ranges of {SAMPLED_FROM} numbers or more"
+                 `control.sample`, which is for ranges of delegations of {SAMPLED_FROM} numbers or more"
             ),
             (false, is_sample) => {
                 let each = if self.refused.len() == 1 {

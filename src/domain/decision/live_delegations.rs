@@ -16,6 +16,8 @@ pub struct LiveDelegation {
     /// The account's own delegation.
     pub id: Uuid,
     pub numbers: NumberRange,
+    /// All numbers of the account's own delegation.
+    pub block: NumberRange,
     /// Since when the account has had it.
     pub since: Time,
 }
@@ -34,6 +36,7 @@ pub fn live_delegations(question: &Question<'_>, facts: &Facts) -> Vec<LiveDeleg
         counts.then(|| LiveDelegation {
             id: own.row.id,
             numbers: row.numbers(),
+            block: own.numbers,
             since: own.made_at.max(own.window.from()),
         })
     };
@@ -97,6 +100,7 @@ mod tests {
         LiveDelegation {
             id: Uuid::nil(),
             numbers: range(first, count),
+            block: range(first, count),
             since: from_unix(since),
         }
     }

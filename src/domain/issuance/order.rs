@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -21,10 +22,14 @@ use crate::domain::decision::denial::Denial;
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::decision::{self, AccountStanding, Decision, Facts, Question};
 use crate::domain::inventory::RowRef;
+use crate::domain::numbers::number::{NumberRange, Tn};
+use crate::domain::numbers::range_set::merged;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::signing::chain_choice::Candidate;
 use crate::domain::tokens::claims::TokenRequest;
+use crate::domain::tokens::fingerprint::Fingerprint;
 use crate::domain::tokens::grant::{Grant, Jti, Justification};
+use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 
 /// The most characters of a refused list that the audit trail keeps.
 const MAX_REFUSED: usize = 512;
@@ -71,6 +76,53 @@ pub struct MintOrder {
 }
 
 impl RuledRequest {
+    /// A question for the rule of authority about these numbers now, and not for a token. No policy
+    /// is asked: a proof of control gives nothing that a policy could widen.
+    ///
+    /// # Errors
+    /// If there are no numbers.
+    pub fn for_numbers(
+        (actor, spcs): (Actor, &[Spc]),
+        account: &AccountId,
+        numbers: &[Tn],
+        now: Time,
+    ) -> Result<Self, TnAuthListError> {
+        let ranges = merged(numbers.iter().map(|n| NumberRange::from(*n)).collect());
+        let entries = ranges.into_iter().map(TnEntry::try_from);
+        let list = TnAuthList::from_entries(entries.collect::<Result<_, _>>()?)?;
+        Self::for_list((actor, spcs), account, list, now)
+    }
+
+    /// The same about the numbers of a list.
+    ///
+    /// # Errors
+    /// If there are no numbers.
+    pub fn for_list(
+        (actor, spcs): (Actor, &[Spc]),
+        account: &AccountId,
+        list: TnAuthList,
+        now: Time,
+    ) -> Result<Self, TnAuthListError> {
+        // The fingerprint does not affect the decision.
+        let request = TokenRequest::new(list, false, Fingerprint::from([0; 32]), None)?;
+        let moment = now + TimeDelta::seconds(1);
+        Ok(Self {
+            account: account.clone(),
+            request,
+            now,
+            until: moment,
+            horizon: moment,
+            minimum: 0,
+            chains: Vec::new().into(),
+            spcs: spcs.to_vec(),
+            actor,
+            policy: Ok(()),
+            policies: PolicyTrace::default(),
+            deferred: None,
+            renewal: None,
+        })
+    }
+
     /// The question for the rule of authority, given the lifetime mode of the account.
     #[must_use]
     pub fn question(&self, mode: LifetimeMode) -> Question<'_> {

@@ -1,31 +1,50 @@
-//! Whether a text for people has something that phones and mail programs show as a link.
+//! Whether a text for people has something that phones and mail programs show as a link, or offer
+//! to call.
 
 use std::net::Ipv4Addr;
 
-/// Characters that Unicode reads as the dot of a domain name (UTS #46 §2.3), or that look like it.
-const DOTS: [char; 5] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}', '\u{2024}'];
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Characters that domain names have dots for (UTS #46 §2.3), besides those that NFKC makes dots.
+const DOTS: [char; 2] = ['.', '\u{3002}'];
 /// What starts a link without a dot.
 const STARTS: [&str; 6] = ["://", "www.", "mailto:", "tel:", "sms:", "//"];
+/// The most digits of a text that is not a telephone number, nor a code: both are longer.
+const MAX_DIGITS: usize = 4;
 
 /// Whether a text contains a URL, or a domain name or an address that could be part of one, such as
 /// `evil.example`. When in doubt it does: `St.Gallen` looks like a domain, `St. Gallen` does not.
+/// Characters that are compatible with others are those (NFKC, Unicode Standard Annex #15).
 #[must_use]
 pub fn has_link(text: &str) -> bool {
     let plain: String = text
-        .chars()
+        .nfkc()
         .flat_map(char::to_lowercase)
-        .map(|c| match c {
-            '\u{ff0f}' => '/',
-            '\u{ff1a}' => ':',
-            c if DOTS.contains(&c) => '.',
-            c => c,
-        })
+        .map(|c| if DOTS.contains(&c) { '.' } else { c })
         .collect();
     if STARTS.iter().any(|start| plain.contains(start)) {
         return true;
     }
     let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
     plain.split(|c| !is_part(c)).any(is_host)
+}
+
+/// Whether a text has so many digits that they could be a telephone number or a code, whatever is
+/// between them.
+#[must_use]
+pub fn has_number(text: &str) -> bool {
+    text.nfkc().filter(|c| c.is_numeric()).count() > MAX_DIGITS
+}
+
+/// The text with as many of its digits as are no telephone number, and without dots.
+#[must_use]
+pub fn without_link_and_number(text: &str) -> String {
+    let mut digits = 0;
+    let shown = text.chars().filter(|c| {
+        digits += usize::from(c.is_numeric());
+        !c.is_numeric() || digits <= MAX_DIGITS
+    });
+    shown.map(|c| if c == '.' { ' ' } else { c }).collect()
 }
 
 /// Whether a word, in lower case, is a domain name or an IPv4 address.
@@ -58,6 +77,10 @@ mod tests {
             "EVIL.EXAMPLE",
             "evil\u{3002}example",
             "evil\u{ff0e}example",
+            "evil\u{fe52}example",
+            "evil\u{2024}example",
+            "evil\u{ff61}example",
+            "\u{1d41e}\u{1d42f}\u{1d422}\u{1d425}.\u{1d41c}\u{1d428}\u{1d426}",
             "https\u{ff1a}\u{ff0f}\u{ff0f}evil",
             "bücher.example",
             "a.b.example.",
@@ -92,5 +115,25 @@ mod tests {
         ] {
             assert!(!has_link(text), "{text}");
         }
+    }
+
+    #[test]
+    fn telephone_numbers_and_codes_are_found() {
+        for text in [
+            "Call +1 900 555 0123 now",
+            "1-900-555-0123",
+            "000000 is the code",
+            "1 2 3 4 5",
+            "\u{ff11}\u{ff19}\u{ff10}\u{ff10}\u{ff15}",
+            "\u{661}\u{669}\u{660}\u{660}\u{665}",
+            "\u{2460}\u{2461}\u{2462}\u{2463}\u{2464}",
+        ] {
+            assert!(has_number(text), "{text}");
+        }
+        for text in ["", "Acme 2000, Inc.", "24/7 Service", "No. 1 Shop"] {
+            assert!(!has_number(text), "{text}");
+        }
+        assert_eq!(without_link_and_number("call-1900.555"), "call-1900 ");
+        assert_eq!(without_link_and_number("acme-17_b"), "acme-17_b");
     }
 }

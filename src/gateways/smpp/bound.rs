@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::Submission;
 use super::connection::Stream;
 use super::pdu::{self, Received};
-use super::receipts::{AwaitedReceipts, Receipt, normalized};
+use super::receipts::{self, normalized};
 use super::session::{Session, SessionEnd};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::gateways::gateway::Reports;
@@ -42,7 +42,6 @@ pub(super) struct BoundSession<'a> {
     session: &'a Session,
     stream: Box<dyn Stream>,
     buffer: BytesMut,
-    receipts: &'a mut AwaitedReceipts,
     reports: &'a Reports,
     waiting: HashMap<u32, AwaitedAnswer>,
     /// The last sequence number that was used.
@@ -61,14 +60,12 @@ impl<'a> BoundSession<'a> {
     pub(super) fn new(
         session: &'a Session,
         (stream, buffer): (Box<dyn Stream>, BytesMut),
-        receipts: &'a mut AwaitedReceipts,
         reports: &'a Reports,
     ) -> Self {
         Self {
             session,
             stream,
             buffer,
-            receipts,
             reports,
             waiting: HashMap::new(),
             // The bind was 1.
@@ -188,14 +185,8 @@ impl<'a> BoundSession<'a> {
         let ok = CommandStatus::EsmeRok;
         match command.pdu() {
             Some(Pdu::DeliverSm(message)) => {
-                if let Some(receipt) = Receipt::of(message) {
-                    match self.receipts.received(&receipt) {
-                        Some(report) => self.reports.report(report),
-                        // Another replica has sent it, or this one before a restart.
-                        None => self
-                            .reports
-                            .receipt(receipt.spellings(), receipt.is_delivered),
-                    }
+                if let Some(receipt) = receipts::receipt_in(message) {
+                    self.reports.receipt(receipt);
                 }
                 let answer = pdu::frame(ok, sequence, DeliverSmResp::default());
                 self.write(&answer).await
@@ -250,10 +241,7 @@ impl<'a> BoundSession<'a> {
         }
         let _ = waiting.answer.try_send(outcome);
         if let (SendOutcome::Accepted, Some(id)) = (outcome, id.filter(|id| !id.is_empty())) {
-            match self.receipts.accepted(id, waiting.proof) {
-                Some(report) => self.reports.report(report),
-                None => self.reports.accepted(waiting.proof, normalized(id)),
-            }
+            self.reports.accepted(waiting.proof, normalized(id));
         }
     }
 

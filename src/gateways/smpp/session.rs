@@ -15,7 +15,6 @@ use tokio::time::{Duration, sleep, timeout};
 use super::bound::BoundSession;
 use super::connection::{Connector, Stream};
 use super::pdu::{self, Received};
-use super::receipts::AwaitedReceipts;
 use super::{SessionState, Submission};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::gateways::gateway::Reports;
@@ -53,12 +52,10 @@ pub(super) fn run(
     reports: &Reports,
     task: RunningTask,
 ) {
-    let mut receipts = AwaitedReceipts::default();
     let mut wait = FIRST_WAIT;
     loop {
-        let opened = task.attempt(|| {
-            runtime.block_on(session.open(&mut submissions, &mut receipts, reports, &mut wait))
-        });
+        let opened =
+            task.attempt(|| runtime.block_on(session.open(&mut submissions, reports, &mut wait)));
         // A panic ends the session like any other fault; it is counted.
         session.shared.is_bound.store(false, Ordering::SeqCst);
         session.shared.is_paused.store(false, Ordering::SeqCst);
@@ -93,7 +90,6 @@ impl Session {
     async fn open(
         &mut self,
         submissions: &mut Receiver<Submission>,
-        receipts: &mut AwaitedReceipts,
         reports: &Reports,
         wait: &mut Duration,
     ) -> SessionEnd {
@@ -114,7 +110,7 @@ impl Session {
         self.shared.is_bound.store(true, Ordering::SeqCst);
         log::info!(gateway = self.name.as_str(); "bound to the SMSC");
         reports.is_ready();
-        let bound = BoundSession::new(self, (stream, buffer), receipts, reports);
+        let bound = BoundSession::new(self, (stream, buffer), reports);
         bound.serve(submissions, &mut stopped).await
     }
 

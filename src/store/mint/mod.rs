@@ -9,6 +9,7 @@ mod overlapping;
 mod parties;
 mod replay;
 mod rows;
+mod samples;
 
 use std::collections::HashMap;
 
@@ -28,6 +29,7 @@ use memory::StagedKeys;
 pub(super) use memory::{MintMemory, StagedMemory};
 use parties::Parties;
 use rows::RowQuestion;
+pub use samples::SampleTask;
 
 /// An order, with everything that its decision depends on.
 struct Case<'a> {

@@ -53,9 +53,20 @@ table! {
 }
 
 table! {
-    control_samples (account_id, list) {
+    control_early_receipts (gateway, message_id) {
+        gateway -> Text,
+        message_id -> Text,
+        is_delivered -> Bool,
+        received_at -> BigInt,
+    }
+}
+
+table! {
+    control_samples (account_id, first_position, last_position) {
         account_id -> Text,
-        list -> Text,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        size -> BigInt,
         positions -> Text,
         drawn_at -> BigInt,
     }

@@ -23,7 +23,8 @@ struct ProofProbe {
     account_id: AccountId,
     position: i64,
     soon: i64,
-    fingerprint: Fingerprint,
+    /// `None`: whichever key.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl ProofProbes {
@@ -43,7 +44,19 @@ impl ProofProbes {
             account_id: account.clone(),
             position: number.position(),
             soon,
-            fingerprint: key,
+            fingerprint: Some(key),
+        });
+    }
+
+    /// The same, for proofs for whichever key.
+    pub fn add_for_any_key(&mut self, request: usize, account: &AccountId, number: Tn, now: Time) {
+        let soon = now.timestamp() + ControlProof::MAX_CLOCK_DIFFERENCE;
+        self.0.push(ProofProbe {
+            request,
+            account_id: account.clone(),
+            position: number.position(),
+            soon,
+            fingerprint: None,
         });
     }
 
@@ -89,7 +102,8 @@ impl Tx<'_> {
                 " CROSS JOIN control_proofs c WHERE c.account_id = p.account_id \
                  AND c.position = p.position AND c.confirmed_at IS NOT NULL \
                  AND c.confirmed_at <= p.soon AND (c.ends_at IS NULL OR c.ends_at > p.soon) \
-                 AND (c.fingerprint IS NULL OR c.fingerprint = p.fingerprint) \
+                 AND (p.fingerprint IS NULL OR c.fingerprint IS NULL \
+                 OR c.fingerprint = p.fingerprint) \
                  GROUP BY p.request, c.position, c.delegation_id, c.method, c.fingerprint",
             ],
             &probes.0,
@@ -108,7 +122,7 @@ fn confirmed(
         number: Tn::from_position(position).map_err(StoreError::corrupt)?,
         delegation: Uuid::parse_str(&delegation).map_err(StoreError::corrupt)?,
         method: method.parse().map_err(StoreError::corrupt)?,
-        // The query finds no other key than that of the request.
+        // The query finds no other key than that of the request, if it has one.
         is_for_key: key.is_some(),
         at: from_unix(newest),
     };

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::probe_query::ProbeQuery;
 use super::renewals::Row;
+use crate::domain::AccountId;
 use crate::domain::clock::Time;
 use crate::domain::control::proof::Method;
 use crate::domain::tokens::renewal::Renewal;
@@ -17,6 +18,16 @@ use crate::store::error::StoreError;
 use crate::store::locks::REPROOF_LOCK;
 use crate::store::schema::renewals;
 use crate::store::tx::Tx;
+
+/// When a right is due next.
+#[derive(Debug, Clone, Copy)]
+pub struct NextDue {
+    pub right: Uuid,
+    /// When it was due as it was read.
+    pub was: Time,
+    /// `None`: never.
+    pub at: Option<Time>,
+}
 
 #[derive(QueryableByName)]
 struct Locked {
@@ -90,23 +101,68 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Sets when rights are due next; `None` is never.
-    pub fn set_reproofs_due(&mut self, due: &[(Uuid, Option<Time>)]) -> Result<(), StoreError> {
+    /// The rights of these methods whose proofs may be too old by now: they have been due for more
+    /// than the time between the first check and that age (23 of 60 parts of it); at most `limit`.
+    pub fn overdue_reproofs(
+        &mut self,
+        now: Time,
+        methods: &[Method],
+        limit: u16,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        if methods.is_empty() {
+            return Ok(Vec::new());
+        }
+        let latest = renewals::control_due_at + renewals::control_max_age * 23 / 60;
+        let rows = self.run(|connection| {
+            on_either!(connection, c => due!(now, methods)
+                .filter(latest.le(now.timestamp()))
+                .order((renewals::control_due_at, renewals::id))
+                .limit(limit.into())
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Sets when rights are due next; `None` is never. Each is given with when it was due as it was
+    /// read: one that has become due anew since then stays due.
+    pub fn set_reproofs_due(&mut self, due: &[NextDue]) -> Result<(), StoreError> {
         if due.is_empty() {
             return Ok(());
         }
-        let due = due
-            .iter()
-            .map(|(id, at)| json!({ "id": id, "due_at": at.map(|at| at.timestamp()) }));
+        let due = due.iter().map(|next| {
+            let (was, at) = (next.was.timestamp(), next.at.map(|at| at.timestamp()));
+            json!({ "id": next.right, "was": was, "due_at": at })
+        });
         let update = ProbeQuery::<()>::new(
-            &[("id", "TEXT"), ("due_at", "BIGINT")],
+            &[("id", "TEXT"), ("was", "BIGINT"), ("due_at", "BIGINT")],
             [
                 "UPDATE renewals SET control_due_at = p.due_at FROM ",
-                " WHERE renewals.id = p.id",
+                " WHERE renewals.id = p.id AND renewals.control_due_at = p.was",
             ],
             &due.collect::<Vec<_>>(),
         );
         self.run(|connection| on_either!(connection, c => update.execute(c)))?;
+        Ok(())
+    }
+
+    /// Makes all rights of an account due that prove control: which numbers they need has changed.
+    /// The time always changes, so that no check that has begun before moves it on.
+    pub(in crate::store) fn set_reproofs_of_account_due(
+        &mut self,
+        account: &AccountId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        let now = now.timestamp();
+        self.run(|connection| {
+            on_either!(connection, c => {
+                let of_account = || renewals::table
+                    .filter(renewals::account_id.eq(account.as_str()))
+                    .filter(renewals::control_due_at.is_not_null());
+                let due = renewals::control_due_at;
+                diesel::update(of_account().filter(due.le(now))).set(due.eq(due - 1)).execute(c)?;
+                diesel::update(of_account().filter(due.gt(now))).set(due.eq(now)).execute(c)
+            })
+        })?;
         Ok(())
     }
 }

@@ -42,25 +42,35 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The proof whose code a gateway accepted under the first of these ids that is known, which is
-    /// awaited no longer.
+    /// The proof whose code a gateway accepted under this id, whose receipt is awaited no longer.
     pub fn take_control_receipt(
         &mut self,
         gateway: &str,
-        message_ids: &[String],
+        message_id: &str,
     ) -> Result<Option<Uuid>, StoreError> {
-        for message_id in message_ids {
-            let key = (gateway, message_id.as_str());
-            let taken: Vec<String> = self.run(|connection| {
-                on_either!(connection, c => diesel::delete(control_receipts::table.find(key))
-                    .returning(control_receipts::proof_id)
-                    .get_results(c))
-            })?;
-            if let Some(proof) = taken.first() {
-                return Ok(Some(Uuid::parse_str(proof).map_err(StoreError::corrupt)?));
-            }
-        }
-        Ok(None)
+        let taken: Vec<String> = self.run(|connection| {
+            let found = control_receipts::table.find((gateway, message_id));
+            on_either!(connection, c => diesel::delete(found)
+                .returning(control_receipts::proof_id)
+                .get_results(c))
+        })?;
+        let proof = taken.first().map(|proof| Uuid::parse_str(proof));
+        proof.transpose().map_err(StoreError::corrupt)
+    }
+
+    /// Which of these ids a gateway accepted a code under whose receipt is awaited.
+    pub fn awaited_control_receipts(
+        &mut self,
+        gateway: &str,
+        message_ids: &[&str],
+    ) -> Result<Vec<String>, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => control_receipts::table
+                .filter(control_receipts::gateway.eq(gateway))
+                .filter(control_receipts::message_id.eq_any(message_ids))
+                .select(control_receipts::message_id)
+                .load(c))
+        })
     }
 
     /// Removes what was accepted before an instant: its receipt comes no longer.

@@ -1,13 +1,13 @@
-//! Samples of long lists: which of their numbers have to be proven.
+//! Samples of delegations: which of their numbers have to be proven in place of long ranges.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
 use serde_json::json;
 
 use super::probe_query::ProbeQuery;
-use crate::domain::clock::{Time, from_unix};
+use crate::domain::clock::from_unix;
 use crate::domain::control::sample::ControlSample;
-use crate::domain::{AccountId, Tn};
+use crate::domain::{AccountId, NumberRange, Tn};
 use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::schema::control_samples;
@@ -17,7 +17,9 @@ use crate::store::tx::Tx;
 #[diesel(table_name = control_samples)]
 struct Row {
     account_id: String,
-    list: String,
+    first_position: i64,
+    last_position: i64,
+    size: i64,
     positions: String,
     drawn_at: i64,
 }
@@ -28,7 +30,9 @@ impl From<&ControlSample> for Row {
         let positions = positions.map(|number| number.position().to_string());
         Self {
             account_id: sample.account.to_string(),
-            list: sample.list.clone(),
+            first_position: sample.block.first().position(),
+            last_position: sample.block.last().position(),
+            size: sample.size.into(),
             positions: positions.collect::<Vec<_>>().join(" "),
             drawn_at: sample.drawn_at.timestamp(),
         }
@@ -44,41 +48,44 @@ fn numbers(positions: &str) -> Result<Vec<Tn>, StoreError> {
 }
 
 impl Tx<'_> {
-    /// The samples of these lists, given by account and digest; `None` if none is drawn yet.
+    /// The samples of these delegations, given by account and numbers; `None` if none is drawn yet.
     pub fn control_samples(
         &mut self,
-        lists: &[(&AccountId, &str)],
+        blocks: &[(&AccountId, NumberRange)],
     ) -> Result<Vec<Option<ControlSample>>, StoreError> {
-        let mut found = vec![None; lists.len()];
-        if lists.is_empty() {
+        let mut found = vec![None; blocks.len()];
+        if blocks.is_empty() {
             return Ok(found);
         }
-        let probes = lists.iter().enumerate();
-        let probes = probes.map(
-            |(n, (account, list))| json!({ "request": n, "account_id": account, "list": list }),
-        );
-        let query = ProbeQuery::<(Integer, Text, BigInt)>::new(
+        let probes = blocks.iter().enumerate().map(|(n, (account, block))| {
+            let (first, last) = (block.first().position(), block.last().position());
+            json!({ "request": n, "account_id": account, "first": first, "last": last })
+        });
+        let query = ProbeQuery::<(Integer, BigInt, Text, BigInt)>::new(
             &[
                 ("request", "INTEGER"),
                 ("account_id", "TEXT"),
-                ("list", "TEXT"),
+                ("first", "BIGINT"),
+                ("last", "BIGINT"),
             ],
             [
-                "SELECT p.request, t.positions, t.drawn_at FROM ",
-                " CROSS JOIN control_samples t WHERE t.account_id = p.account_id AND t.list = p.list",
+                "SELECT p.request, t.size, t.positions, t.drawn_at FROM ",
+                " CROSS JOIN control_samples t WHERE t.account_id = p.account_id \
+                 AND t.first_position = p.first AND t.last_position = p.last",
             ],
             &probes.collect::<Vec<_>>(),
         );
-        let rows: Vec<(i32, String, i64)> =
+        let rows: Vec<(i32, i64, String, i64)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;
-        for (n, positions, drawn_at) in rows {
+        for (n, size, positions, drawn_at) in rows {
             let n = usize::try_from(n).map_err(StoreError::corrupt)?;
-            let (Some(found), Some((account, list))) = (found.get_mut(n), lists.get(n)) else {
+            let (Some(found), Some((account, block))) = (found.get_mut(n), blocks.get(n)) else {
                 return Err(StoreError::corrupt("a sample that was not asked for"));
             };
             *found = Some(ControlSample {
                 account: (*account).clone(),
-                list: (*list).to_owned(),
+                block: *block,
+                size: u32::try_from(size).map_err(StoreError::corrupt)?,
                 numbers: numbers(&positions)?,
                 drawn_at: from_unix(drawn_at),
             });
@@ -86,24 +93,9 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// How many of the samples of an account were drawn after an instant.
-    pub(in crate::store) fn control_samples_drawn(
-        &mut self,
-        account: &AccountId,
-        after: Time,
-    ) -> Result<i64, StoreError> {
-        self.run(|connection| {
-            on_either!(connection, c => control_samples::table
-                .filter(control_samples::account_id.eq(account.as_str()))
-                .filter(control_samples::drawn_at.gt(after.timestamp()))
-                .count()
-                .get_result(c))
-        })
-    }
-
     /// Keeps a sample, in place of the one that was found before, if any. If another one has come
     /// in between, that one counts. Returns the sample that counts.
-    pub fn keep_control_sample(
+    pub(in crate::store) fn keep_control_sample(
         &mut self,
         sample: ControlSample,
         replaced: Option<&ControlSample>,
@@ -116,8 +108,8 @@ impl Tx<'_> {
         if changed == 1 {
             return Ok(sample);
         }
-        let lists = [(&sample.account, sample.list.as_str())];
-        let found = self.control_samples(&lists)?.pop().flatten();
+        let found = self.control_samples(&[(&sample.account, sample.block)])?;
+        let found = found.into_iter().next().flatten();
         found.ok_or_else(|| StoreError::corrupt("a sample was neither kept nor found"))
     }
 }
@@ -137,9 +129,11 @@ fn insert(connection: &mut AnyConnection, row: &Row) -> QueryResult<usize> {
 fn replace(connection: &mut AnyConnection, row: &Row, drawn_at: i64) -> QueryResult<usize> {
     on_either!(connection, c => diesel::update(control_samples::table)
         .filter(control_samples::account_id.eq(&row.account_id))
-        .filter(control_samples::list.eq(&row.list))
+        .filter(control_samples::first_position.eq(row.first_position))
+        .filter(control_samples::last_position.eq(row.last_position))
         .filter(control_samples::drawn_at.eq(drawn_at))
         .set((
+            control_samples::size.eq(row.size),
             control_samples::positions.eq(&row.positions),
             control_samples::drawn_at.eq(row.drawn_at),
         ))

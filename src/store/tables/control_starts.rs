@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::control::proof::Method;
+use crate::domain::control::proof::{ControlProof, Method};
 use crate::domain::{AccountId, Tn};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::schema::control_proofs;
+use crate::store::schema::{accounts, control_proofs};
 use crate::store::tx::Tx;
 
 /// A proof that was started for a number.
@@ -22,6 +22,8 @@ pub struct StartedProof {
     pub method: Method,
     /// Whether a right to renew started it.
     pub is_reproof: bool,
+    /// Whether it only reports that the number was not asked.
+    pub is_unsent: bool,
     /// Until when its code can come back; `None` if it came back, or no longer can.
     pub pending_until: Option<Time>,
 }
@@ -29,7 +31,12 @@ pub struct StartedProof {
 /// Whose proofs are counted.
 #[derive(Debug, Clone, Copy)]
 pub enum StartedBy<'a> {
-    Account(&'a AccountId),
+    /// What callers have started for an account, and no right to renew.
+    Callers(&'a AccountId),
+    /// The service, for the rights to renew of an account.
+    RightsOf(&'a AccountId),
+    /// A customer of the carrier, with all accounts below, over a gateway.
+    Customer(&'a AccountId, &'a str),
     Gateway(&'a str),
 }
 
@@ -43,17 +50,32 @@ type StartedRow = (
     i64,
     Option<i64>,
     Option<i64>,
+    String,
 );
 
-/// The proofs of an account or a gateway that were started at or after an instant.
+/// The proofs of these that were started at or after an instant. `0` is the character after `/`.
 macro_rules! started_by {
     ($by:expr, $since:expr) => {{
         let query = control_proofs::table
             .filter(control_proofs::started_at.ge($since.timestamp()))
+            .filter(control_proofs::gateway.ne(ControlProof::NO_GATEWAY))
             .into_boxed();
         match $by {
-            StartedBy::Account(account) => {
-                query.filter(control_proofs::account_id.eq(account.as_str()))
+            StartedBy::Callers(account) => query
+                .filter(control_proofs::account_id.eq(account.as_str()))
+                .filter(control_proofs::renewal_id.is_null()),
+            StartedBy::RightsOf(account) => query
+                .filter(control_proofs::account_id.eq(account.as_str()))
+                .filter(control_proofs::renewal_id.is_not_null()),
+            StartedBy::Customer(customer, gateway) => {
+                let is_below = accounts::path.ge(format!("/{customer}/"));
+                let is_below = is_below.and(accounts::path.lt(format!("/{customer}0")));
+                let all = accounts::table
+                    .select(accounts::id)
+                    .filter(accounts::path.eq(format!("/{customer}")).or(is_below));
+                query
+                    .filter(control_proofs::gateway.eq(gateway))
+                    .filter(control_proofs::account_id.eq_any(all))
             }
             StartedBy::Gateway(name) => query.filter(control_proofs::gateway.eq(name)),
         }
@@ -83,13 +105,14 @@ impl Tx<'_> {
                     control_proofs::expires_at,
                     control_proofs::confirmed_at,
                     control_proofs::ends_at,
+                    control_proofs::gateway,
                 ))
                 .load::<StartedRow>(c))
         })?;
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// How many proofs an account or a gateway started at or after `since`.
+    /// How many proofs one of these started at or after `since`.
     pub fn count_control_starts(
         &mut self,
         by: StartedBy<'_>,
@@ -101,7 +124,8 @@ impl Tx<'_> {
         u64::try_from(count).map_err(StoreError::corrupt)
     }
 
-    /// How many proofs each of these accounts started at or after `since`; none is left out.
+    /// How many proofs the service started for rights of each of these accounts at or after
+    /// `since`; none is left out.
     pub fn control_starts_by_account(
         &mut self,
         accounts: &[&AccountId],
@@ -112,6 +136,8 @@ impl Tx<'_> {
             on_either!(connection, c => control_proofs::table
                 .filter(control_proofs::account_id.eq_any(&ids))
                 .filter(control_proofs::started_at.ge(since.timestamp()))
+                .filter(control_proofs::renewal_id.is_not_null())
+                .filter(control_proofs::gateway.ne(ControlProof::NO_GATEWAY))
                 .group_by(control_proofs::account_id)
                 .select((control_proofs::account_id, diesel::dsl::count_star()))
                 .load(c))
@@ -152,7 +178,8 @@ impl TryFrom<StartedRow> for StartedProof {
     type Error = StoreError;
 
     fn try_from(row: StartedRow) -> Result<Self, StoreError> {
-        let (position, account, method, renewal, at, expires_at, confirmed_at, ends_at) = row;
+        let (position, account, method, renewal, at, expires_at, confirmed_at, ends_at, gateway) =
+            row;
         let until = ends_at.map_or(expires_at, |end| end.min(expires_at));
         Ok(Self {
             number: Tn::from_position(position).map_err(StoreError::corrupt)?,
@@ -160,6 +187,7 @@ impl TryFrom<StartedRow> for StartedProof {
             at: from_unix(at),
             method: method.parse().map_err(StoreError::corrupt)?,
             is_reproof: renewal.is_some(),
+            is_unsent: gateway == ControlProof::NO_GATEWAY,
             pending_until: confirmed_at.is_none().then(|| from_unix(until)),
         })
     }

@@ -13,6 +13,7 @@ pub(super) mod change_counter;
 pub(super) mod columns;
 pub(super) mod control_confirmed;
 pub(super) mod control_due;
+mod control_early_receipts;
 mod control_ends;
 pub(super) mod control_failures;
 pub(super) mod control_messages;

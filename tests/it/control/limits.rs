@@ -1,11 +1,14 @@
 //! How often numbers are asked: an endpoint that sends messages is wanted by fraudsters and bullies.
 
-use tn_authority::authority::{ChangeError, ControlSettings, ProofLimit, ProofLimits, StartCause};
+use tn_authority::authority::{
+    ChangeError, ControlSettings, NewControlProofs, ProofLimit, ProofLimits, StartCause,
+};
 use tn_authority::domain::Role;
 use tn_authority::domain::control::channel::Channel;
+use tn_authority::domain::control::proof::Method;
 
 use crate::support::control::control_settings;
-use crate::support::{Kind, Setup, World};
+use crate::support::{Kind, Setup, World, account, wait};
 
 both!(
     a_flood_of_starts_reaches_one_victim_three_times_an_hour,
@@ -13,6 +16,8 @@ both!(
     a_new_customer_has_limits_of_its_own_and_the_number_one_for_all,
     an_account_has_a_limit,
     a_gateway_has_a_limit,
+    a_reseller_s_customers_cannot_use_up_a_gateway_together,
+    callers_leave_something_of_a_gateway_to_the_carrier,
     replicas_share_the_limits,
 );
 
@@ -144,7 +149,8 @@ fn a_gateway_has_a_limit(kind: Kind) {
     let world = limited(kind, |limits| limits.per_gateway_hour = 2);
     world.asks("acme", &[NUMBER]).expect("one");
     world.asks("other", &["+12125551500"]).expect("two");
-    assert_eq!(refused(&world, "acme", &["+12125551002"])[0].2, 3_600);
+    let third = refused(&world, "acme", &["+12125551002"]);
+    assert_eq!(third[0].2, 3_600);
     let caller = world.caller(Role::Account, &["acme"]);
     let by_voice = world.asks_as(&caller, "acme", &["+12125551002"], Channel::Voice(None));
     by_voice.expect("another gateway");
@@ -166,4 +172,72 @@ fn replicas_share_the_limits(kind: Kind) {
     for replica in &replicas {
         assert_eq!(refused(replica, "acme", &[NUMBER])[0].1, ProofLimit::Number);
     }
+}
+
+/// As many accounts as they like: each has limits of its own, and all of them together have one.
+fn a_reseller_s_customers_cannot_use_up_a_gateway_together(kind: Kind) {
+    let world = limited(kind, |limits| limits.per_gateway_hour = 10);
+    let by = world.provisioner();
+    world.knows("reseller");
+    // It only begins with the same letters.
+    world.lends("resellers", "+12125551990");
+    let mut wide = world.loan("reseller", "+12125551900+80");
+    wide.lend_on = true;
+    let wide = world.delegates(wide).expect("a delegation");
+    let mut asked = 0;
+    for n in 0..10 {
+        let (id, number) = (format!("bot{n}"), format!("+1212555190{n}"));
+        let parent = Some(account("reseller"));
+        let made = world.authority.put_account(&by, account(&id), None, parent);
+        wait(made).expect("an account");
+        let mut cut = world.loan(&id, &number);
+        cut.parent = Some(wide.row.id);
+        world.delegates(cut).expect("a delegation");
+        if asked < 5 {
+            world.asks(&id, &[&number]).expect("a proof");
+            asked += 1;
+        } else {
+            let causes = refused(&world, &id, &[&number]);
+            let customer = ProofLimit::Customer(Method::Sms);
+            assert_eq!(causes, [(number, customer, 3_600)]);
+        }
+    }
+    // Nor by the reseller's own numbers. Others are not concerned.
+    assert_eq!(refused(&world, "reseller", &["+12125551950"])[0].2, 3_600);
+    world.asks("acme", &[NUMBER]).expect("another customer");
+    world.asks("resellers", &["+12125551990"]).expect("another");
+    world.seconds_pass(3_600);
+    world
+        .asks("bot9", &["+12125551909"])
+        .expect("an hour later");
+}
+
+fn callers_leave_something_of_a_gateway_to_the_carrier(kind: Kind) {
+    let world = limited(kind, |limits| limits.per_gateway_hour = 10);
+    let numbers: Vec<String> = (0..5).map(|n| format!("+1212555100{n}")).collect();
+    let five: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    world.asks("acme", &five).expect("half");
+    world
+        .asks("other", &["+12125551500", "+12125551501", "+12125551502"])
+        .expect("three");
+    let causes = refused(&world, "other", &["+12125551503"]);
+    assert_eq!(causes[0].1, ProofLimit::Gateway(Method::Sms));
+    let over_limits = |number: &str| {
+        let new = NewControlProofs {
+            account: account("other"),
+            numbers: vec![number.parse().expect("a number")],
+            channel: Channel::Sms(None),
+            renewal: None,
+        };
+        let reason = "the customer cannot wait".to_owned();
+        wait(
+            world
+                .authority
+                .start_control_over_limits(&world.provisioner(), new, reason),
+        )
+    };
+    over_limits("+12125551503").expect("the ninth");
+    over_limits("+12125551504").expect("the tenth");
+    let refused = over_limits("+12125551505").map_err(|error| error.code());
+    assert_eq!(refused.err(), Some("too-many-proofs"));
 }

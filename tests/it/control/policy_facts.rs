@@ -135,6 +135,7 @@ fn a_set_that_refers_to_no_rows_reads_none(kind: Kind) {
         "control_messages",
         "control_samples",
         "control_receipts",
+        "control_early_receipts",
         "control_proofs",
         "account_keys",
     ] {

@@ -139,6 +139,7 @@ fn database(api: &Api) -> String {
                 "control_proofs",
                 "control_messages",
                 "control_receipts",
+                "control_early_receipts",
                 "audit_events",
                 "idempotency_keys",
             ];

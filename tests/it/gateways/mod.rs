@@ -6,6 +6,7 @@ mod check;
 mod https;
 mod kannel;
 mod outbox;
+mod receipts;
 mod repeats;
 mod smpp;
 mod smpp_faults;

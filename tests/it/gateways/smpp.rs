@@ -18,6 +18,7 @@ both!(
     a_code_goes_out_by_smpp_with_tls,
     an_smsc_that_is_busy_is_asked_again,
     a_receipt_that_comes_after_a_restart_is_understood,
+    receipts_with_ids_in_decimal_are_understood_once_three_have_shown_it,
 );
 
 const PASSWORD: &str = "sesame";
@@ -216,4 +217,31 @@ fn a_receipt_that_comes_after_a_restart_is_understood(kind: Kind) {
     let _threads = sends_over(&world, gateway(&smsc.settings()));
     smsc.happened("bind", 2);
     until("delivered", || proof(&world, id).delivered_at.is_some());
+}
+
+/// Many SMSCs write an id in hexadecimal in the answer, and in decimal in the receipt. Until it is clear that this one
+/// does, nothing is recorded: such an id can be that of another message.
+fn receipts_with_ids_in_decimal_are_understood_once_three_have_shown_it(kind: Kind) {
+    let script = ["undelivered", "early", "delivered"];
+    let mut smsc = Smsc::with(json!({ "script": script, "decimal_receipts": true }));
+    let world = carrier(kind);
+    let _threads = sends_over(&world, gateway(&smsc.settings()));
+    let proofs = asks(&world, 3);
+    let submitted = smsc.happened("submit", 3);
+    let failed = submitted
+        .iter()
+        .find(|message| message["step"] == "undelivered");
+    let failed = format!(
+        "+{}",
+        failed.expect("a message")["to"].as_str().expect("a number")
+    );
+    for one in proofs {
+        if one.number.to_string() == failed {
+            until("undelivered", || {
+                state(&world, one.id) == ProofState::Failed
+            });
+        } else {
+            until("delivered", || proof(&world, one.id).delivered_at.is_some());
+        }
+    }
 }

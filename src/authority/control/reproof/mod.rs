@@ -5,38 +5,33 @@
 //! bounded number of rights. `domain::control::reproofing` says when.
 
 mod numbers;
+mod required;
 mod rooms;
+mod steps;
 mod store_errors;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::ControlSettings;
-use super::limits::{HOUR, wait};
-use super::start::{Asking, Draft, insert, ruled_for_numbers};
+use super::start::insert;
 use crate::authority::audited::event_by;
 use crate::authority::{Authority, StoreError};
 use crate::domain::clock::Time;
-use crate::domain::control::channel::Channel;
 use crate::domain::control::codes::Codes;
-use crate::domain::control::facts::RequiredNumbers;
-use crate::domain::control::proof::{ControlProof, Method, ProofEnd};
-use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
-use crate::domain::control::sample::{self, ControlSample};
+use crate::domain::control::proof::ControlProof;
+use crate::domain::control::reproofing::Reproofing;
 use crate::domain::control::sending::SendFailure;
 use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
-use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::renewal::Renewal;
-use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
-use crate::store::{StartedBy, Tx};
+use crate::domain::{Actor, AuditAction, Caller, Event, Spc, Tn, new_id};
+use crate::store::{NextDue, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
-use rooms::{NO_GATEWAY, Rooms};
-use store_errors::{store_error, unreadable};
+use rooms::Rooms;
+use store_errors::unreadable;
 
 /// A pause is so many times as long as the run before it.
 const PAUSES_PER_RUN: u32 = 120;
@@ -48,6 +43,9 @@ const MAX_RIGHTS: u16 = 5;
 const MAX_NUMBERS: usize = 1_000;
 /// The most numbers that one transaction asks.
 const MAX_ASKED: usize = 20;
+
+/// The failure of a proof that was not started, and only reports that.
+const LIMITED: &str = SendFailure::Limited.as_str();
 
 /// What one transaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,10 +82,18 @@ struct ReproofTask {
 #[derive(Default)]
 struct CheckedRights {
     /// When each is due next.
-    due: Vec<(Uuid, Option<Time>)>,
+    due: Vec<NextDue>,
     started: Vec<ControlProof>,
     limited: u64,
     without_authority: u64,
+}
+
+impl CheckedRights {
+    fn is_due(&mut self, right: &Renewal, at: Option<Time>) {
+        let was = right.control.as_ref().and_then(|control| control.due_at);
+        let right = right.id;
+        self.due.extend(was.map(|was| NextDue { right, was, at }));
+    }
 }
 
 /// A right whose numbers are checked.
@@ -109,7 +115,8 @@ impl Authority {
         // gateway has no room, its rights stay due.
         let is_due = self.store.read(|tx| {
             let rooms = Rooms::read(tx, settings, now)?;
-            let is_due = tx.has_due_reproof(now, &rooms.methods())?;
+            let is_due = tx.has_due_reproof(now, &rooms.methods())?
+                || !tx.overdue_reproofs(now, &rooms.full(), 1)?.is_empty();
             if is_due {
                 self.check_clock(tx)?;
             }
@@ -133,15 +140,16 @@ impl Authority {
         };
         let work = move |tx: &mut Tx<'_>| task.run(tx);
         let checked = self.store.write_alongside("reproof-control", work).await?;
+        let sent = |proof: &&ControlProof| proof.failure.as_deref() != Some(LIMITED);
         let run = ReproofRun {
             rights: checked.due.len(),
-            asked: checked.started.len(),
+            asked: checked.started.iter().filter(sent).count(),
         };
         if run.asked > 0 {
             self.control.signal.notify();
         }
         let metrics = &self.metrics.control;
-        for proof in &checked.started {
+        for proof in checked.started.iter().filter(sent) {
             metrics.proof(proof.method.as_str(), ProofOutcome::Started);
         }
         for (outcome, count) in [
@@ -162,7 +170,9 @@ impl ReproofTask {
             return Ok(checked);
         }
         let mut rooms = Rooms::read(tx, &self.settings, self.now)?;
-        let due = tx.due_reproofs(self.now, &rooms.methods(), MAX_RIGHTS)?;
+        let mut due = tx.due_reproofs(self.now, &rooms.methods(), MAX_RIGHTS)?;
+        // Where no number can be asked, those that have waited for too long are reported.
+        due.extend(tx.overdue_reproofs(self.now, &rooms.full(), MAX_RIGHTS)?);
         let open = self.open(tx, due, &mut checked)?;
         let open = self.with_authority(tx, open, &mut checked)?;
         let drafts = self.steps(tx, &open, &mut rooms, &mut checked)?;
@@ -186,14 +196,14 @@ impl ReproofTask {
             };
             let has_expired = right.not_after.is_some_and(|end| end <= self.now);
             if right.revoked_at.is_some() || has_expired {
-                checked.due.push((right.id, None));
+                checked.is_due(&right, None);
                 continue;
             }
             let required = self.required(tx, &right)?;
             if required.is_empty() {
                 // The configuration has no sample any more that stands for such a long list.
                 let until = control.without_authority_until(self.now);
-                checked.due.push((right.id, Some(until)));
+                checked.is_due(&right, Some(until));
                 continue;
             }
             if numbers > 0 && numbers + required.len() > MAX_NUMBERS {
@@ -209,29 +219,6 @@ impl ReproofTask {
         Ok(open)
     }
 
-    /// The numbers that a mint for this right would need to be proven.
-    fn required(&self, tx: &mut Tx<'_>, right: &Renewal) -> Result<Vec<Tn>, StoreError> {
-        let list = right.list.numbers().map_err(|error| unreadable(&error))?;
-        let list: Vec<NumberRange> = merged(list);
-        let size = self.settings.sample;
-        if !sample::is_for(&list, size) {
-            return Ok(RequiredNumbers::all_of(&list).numbers);
-        }
-        let digest = sample::digest(&list);
-        let lists = [(&right.account, digest.as_str())];
-        let found = tx.control_samples(&lists)?.pop().flatten();
-        let usable = |sample: &&ControlSample| sample.has_size(&list, size);
-        if let Some(sample) = found.as_ref().filter(usable) {
-            return Ok(sample.numbers.clone());
-        }
-        let day = sample::day_of(self.now);
-        let bits = self.codes.sample_bits(&right.account, day);
-        let bits = bits.map_err(|error| store_error(&error))?;
-        let drawn = ControlSample::draw(&right.account, &list, size, &bits, self.now);
-        let counts = tx.keep_control_sample(drawn, found.as_ref())?;
-        Ok(counts.numbers)
-    }
-
     /// Those of the rights whose account has authority over each of these numbers now, by the
     /// delegation of the right. The others would get no token, so they are not asked.
     fn with_authority(
@@ -242,7 +229,7 @@ impl ReproofTask {
     ) -> Result<Vec<OpenRight>, StoreError> {
         let questions = open.iter().map(|one| {
             let by = (self.actor.clone(), self.spcs.as_slice());
-            ruled_for_numbers(by, &one.right.account, &one.numbers, self.now)
+            RuledRequest::for_numbers(by, &one.right.account, &one.numbers, self.now)
         });
         let questions = questions.collect::<Result<Vec<RuledRequest>, _>>();
         let questions = questions.map_err(|error| unreadable(&error))?;
@@ -266,113 +253,10 @@ impl ReproofTask {
                 holding.push(one);
             } else {
                 let until = one.control.without_authority_until(self.now);
-                checked.due.push((one.right.id, Some(until)));
+                checked.is_due(&one.right, Some(until));
                 checked.without_authority += 1;
             }
         }
         Ok(holding)
-    }
-
-    /// Decides what to do for each right, and draws the codes.
-    fn steps(
-        &self,
-        tx: &mut Tx<'_>,
-        open: &[OpenRight],
-        rooms: &mut Rooms,
-        checked: &mut CheckedRights,
-    ) -> Result<Vec<Draft>, StoreError> {
-        let numbers = self.numbers_to_prove(tx, open)?;
-        let accounts: Vec<_> = open.iter().map(|one| &one.right.account).collect();
-        let since = self.hour();
-        let mut started = tx.control_starts_by_account(&accounts, since)?;
-        let most = u64::from(self.settings.limits.per_account_hour);
-        let (mut drafts, mut asked) = (Vec::<Draft>::new(), HashSet::<Tn>::new());
-        for (one, mut numbers) in open.iter().zip(numbers) {
-            let (right, control) = (&one.right, &one.control);
-            let Some((gateway, of_gateway)) = rooms.of(control.method) else {
-                continue;
-            };
-            // Another right for the same number can be due as well.
-            for number in numbers.iter_mut().filter(|one| asked.contains(&one.number)) {
-                let until = self.now + self.settings.valid();
-                number.blocked = Some((Blocked::Pending, until));
-            }
-            let of_account = started.entry(right.account.clone()).or_default();
-            let left = MAX_ASKED.saturating_sub(drafts.len());
-            let limit = most.saturating_sub(*of_account).min(*of_gateway);
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            let more_at = if limit == 0 && *of_gateway > 0 {
-                let by = StartedBy::Account(&right.account);
-                let most = self.settings.limits.per_account_hour;
-                let seconds = wait(tx, by, 1, most, self.now)?.unwrap_or(1);
-                self.now + TimeDelta::seconds(seconds.into())
-            } else {
-                // The rest is asked by the next transactions, or when the gateway has room.
-                self.now
-            };
-            let room = if gateway == NO_GATEWAY {
-                // One failure says enough about a right.
-                ProofRoom {
-                    numbers: limit.min(left).min(1),
-                    more_at: more_at.max(control.without_authority_until(self.now)),
-                }
-            } else {
-                ProofRoom {
-                    numbers: limit.min(left),
-                    more_at,
-                }
-            };
-            let chance = bits_for(&self.random, right.id, "chance");
-            let chance = u16::from_be_bytes([chance[0], chance[1]]);
-            let during = (self.now, self.settings.valid());
-            let step = control.step(&numbers, room, during, chance);
-            drafts.extend(self.drafts(one, gateway, &step)?);
-            asked.extend(&step.ask);
-            let count = step.ask.len() as u64;
-            (*of_account, *of_gateway) = (*of_account + count, of_gateway.saturating_sub(count));
-            checked.limited += u64::from(step.is_limited && left > 0);
-            checked.due.push((right.id, Some(step.due_at)));
-        }
-        Ok(drafts)
-    }
-
-    fn drafts(
-        &self,
-        one: &OpenRight,
-        gateway: &str,
-        step: &ReproofStep,
-    ) -> Result<Vec<Draft>, StoreError> {
-        let right = &one.right;
-        let channel = match one.control.method {
-            Method::Sms => Channel::Sms(Some(right.fingerprint)),
-            Method::Voice => Channel::Voice(Some(right.fingerprint)),
-            Method::Sip => Channel::Sip(right.fingerprint),
-        };
-        let asking = Asking {
-            account: &right.account,
-            channel,
-            gateway,
-            renewal: Some(right.id),
-            caller: &self.caller,
-            now: self.now,
-        };
-        let parts = (&self.settings, &*self.codes);
-        let drafts = step.ask.iter();
-        let drafts = drafts.map(|number| {
-            let mut draft = Draft::new(parts, asking, (*number, right.delegation))?;
-            if gateway == NO_GATEWAY {
-                // A proof that has failed is reported, as any other.
-                draft.proof.end_at(self.now, ProofEnd::NotSent);
-                draft.proof.failure = Some(SendFailure::NotAttempted.to_string());
-            }
-            Ok(draft)
-        });
-        let drafts = drafts.collect::<Result<Vec<_>, _>>();
-        drafts.map_err(|error| store_error(&error))
-    }
-
-    /// Since when starts count in the limits of an hour.
-    fn hour(&self) -> Time {
-        self.now - HOUR + TimeDelta::seconds(1)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 
-use super::super::limits::{DAY, cause_for};
+use super::super::limits::{DAY, ProofStarter, cause_for};
 use super::super::refusal::StartCause;
 use super::{OpenRight, ReproofTask};
 use crate::authority::StoreError;
@@ -61,6 +61,10 @@ impl ReproofTask {
             let of = |number: &Tn| NumberToProve {
                 number: *number,
                 confirmed_at: confirmed.get(number).copied(),
+                is_reported: starts.get(number).is_some_and(|starts| {
+                    let mut starts = starts.iter();
+                    starts.any(|start| start.is_unsent && start.account == one.right.account)
+                }),
                 blocked: starts
                     .get(number)
                     .and_then(|starts| self.blocked(one, starts, confirmed.get(number).copied())),
@@ -84,11 +88,14 @@ impl ReproofTask {
             // What a caller starts and does not answer must not hold up the service.
             start.is_reproof && start.account == one.right.account && is_newer && !is_back
         });
+        // What only reports that the number was not asked says nothing about it, if it can be now.
+        let has_gateway = self.settings.gateway(one.control.method).is_some();
+        let own = own.filter(|start| !(start.is_unsent && has_gateway));
+        let rules = (self.settings.limits, self.now);
         let failed: Vec<Time> = own.map(|start| start.at).collect();
-        let limits = self.settings.limits;
         let starts: Vec<&StartedProof> = starts.iter().collect();
         let asked = (&one.right.account, one.control.method);
-        match cause_for(&starts, asked, limits, self.now) {
+        match cause_for(&starts, asked, ProofStarter::Right, rules) {
             Some(StartCause::Pending { until }) => Some((Blocked::Pending, until)),
             Some(StartCause::TooMany { seconds, .. }) => {
                 let until = self.now + TimeDelta::seconds(seconds.into());

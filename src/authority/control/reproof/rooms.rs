@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::super::ControlSettings;
-use super::super::limits::HOUR;
+use super::super::limits::{HOUR, ProofStarter};
 use crate::authority::StoreError;
 use crate::domain::clock::Time;
-use crate::domain::control::proof::Method;
+use crate::domain::control::proof::{ControlProof, Method};
 use crate::store::{StartedBy, Tx};
 
 /// In place of a gateway, for a method that no gateway is configured for any more.
-pub(super) const NO_GATEWAY: &str = "";
+pub(super) const NO_GATEWAY: &str = ControlProof::NO_GATEWAY;
 
 /// The gateways that can be used now. One of them may serve several methods.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Rooms {
         now: Time,
     ) -> Result<Self, StoreError> {
         let since = now - HOUR + TimeDelta::seconds(1);
-        let most = u64::from(settings.limits.per_gateway_hour);
+        let most = u64::from(settings.limits.of_gateway(ProofStarter::Right));
         let mut rooms = Self::default();
         for method in Method::ALL {
             let Some(gateway) = settings.gateway(method) else {
@@ -53,6 +53,13 @@ impl Rooms {
         let gateways = self.gateways.iter();
         let with_room = gateways.filter(|(_, name)| self.left.get(*name).is_some_and(|n| *n > 0));
         with_room.map(|(method, _)| *method).collect()
+    }
+
+    /// The methods whose gateway has no room.
+    pub(super) fn full(&self) -> Vec<Method> {
+        let with_room = self.methods();
+        let known = self.gateways.keys().copied();
+        known.filter(|method| !with_room.contains(method)).collect()
     }
 
     /// The gateway of a method, and how many numbers it can still ask.

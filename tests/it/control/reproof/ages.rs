@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use tn_authority::domain::Tn;
 use tn_authority::domain::control::proof::ProofState;
+use tn_authority::domain::inventory::Reason;
 
 use super::{
     DAY, HOUR, answers, asking_daily, daily, due_in, gives, lending, one_run, proofs, renews,
     wanted, works,
 };
-use crate::control::proven::{example, not_older_than, proves, set, setup, tn};
+use crate::control::proven::{example, mints_for_key, not_older_than, proves, set, setup, tn, tns};
 use crate::support::{Kind, World, at_once, code};
 
 both! {
@@ -19,6 +20,7 @@ both! {
     the_oldest_number_sets_the_time_and_only_old_ones_are_asked,
     two_replicas_ask_each_number_once,
     a_sample_is_asked_for_a_long_list,
+    a_sample_that_is_drawn_anew_is_asked_at_once,
 }
 
 fn a_right_outlives_the_age_limit_without_a_person_and_without_a_gap(kind: Kind) {
@@ -185,4 +187,44 @@ fn a_sample_is_asked_for_a_long_list(kind: Kind) {
     }
     let asked: BTreeSet<Tn> = proofs(&world).iter().map(|proof| proof.number).collect();
     assert_eq!(asked.len(), 5, "the same sample as long as it is accepted");
+}
+
+/// A number of the sample leaves, and another one is drawn: it is asked at once, and not in two months.
+fn a_sample_that_is_drawn_anew_is_asked_at_once(kind: Kind) {
+    let (world, _) = lending(kind, setup(set(&not_older_than(90 * 86_400)), 5));
+    let loan = world.lends("acme", "1.212.555.2XXX");
+    let whole = gives(&world, wanted(&loan, &["range:12125552000+1000"], 90 * DAY));
+    assert_eq!((works(&world), answers(&world)), (5, 5));
+    let asked: BTreeSet<Tn> = proofs(&world).iter().map(|proof| proof.number).collect();
+    // A hundred numbers without any of the sample, which stands for them all the same.
+    let mut hundreds = (0..10).map(|n| format!("range:12125552{n}00+100"));
+    let is_without = |list: &String| {
+        let all = tns(&format!("+{}", &list[6..17]), 100);
+        all.iter().all(|number| !asked.contains(number))
+    };
+    let hundred = hundreds
+        .find(is_without)
+        .expect("five are in five hundreds at most");
+    let right = gives(&world, wanted(&loan, &[&hundred], 90 * DAY)).expect("a right");
+    world.seconds_pass(700);
+    assert_eq!(works(&world), 0);
+    renews(&world, &right).expect("a token");
+    // A request for another key is refused, and changes nothing.
+    world.seconds_pass(2 * DAY);
+    let thief = mints_for_key(&world, "acme", &[&hundred], 0x1f);
+    assert_eq!(code(&thief), "control-not-proven");
+    renews(&world, &right).expect("a token");
+    assert!(due_in(&world, &right).expect("a time") > 50 * DAY);
+
+    let lost = asked.first().expect("a number");
+    world.excludes(&lost.to_string(), Reason::PortedOut, None);
+    assert_eq!(code(&renews(&world, &right)), "control-not-proven");
+    assert!(due_in(&world, &right).expect("a time") <= 0, "due at once");
+    assert_eq!(
+        (works(&world), answers(&world)),
+        (1, 1),
+        "the one in its place"
+    );
+    renews(&world, &right).expect("a token");
+    drop(whole);
 }

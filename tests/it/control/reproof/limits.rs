@@ -3,10 +3,11 @@
 
 use tn_authority::authority::{NewControlProofs, ProofLimits};
 use tn_authority::domain::control::channel::Channel;
+use tn_authority::domain::control::failure::ControlFailure;
 use tn_authority::domain::control::proof::{Method, ProofState};
 use tn_authority::domain::control::reproofing::Reproofing;
 use tn_authority::domain::tokens::renewal::Renewal;
-use tn_authority::domain::{Role, new_id};
+use tn_authority::domain::{Fingerprint, Role, new_id};
 use tn_authority::store::{Page, StoreError, Tx};
 
 use super::{
@@ -20,6 +21,8 @@ both! {
     a_gateway_s_limit_means_later,
     an_account_s_limit_means_later,
     a_number_that_was_asked_too_often_waits,
+    what_callers_ask_does_not_keep_the_service_from_asking,
+    a_right_whose_proofs_grow_too_old_because_of_limits_is_reported,
     ten_thousand_that_are_due_are_worked_off_in_bounded_steps,
 }
 
@@ -34,7 +37,8 @@ fn asked(world: &World) -> usize {
 }
 
 fn a_gateway_s_limit_means_later(kind: Kind) {
-    let (world, loan) = lending(kind, limited(|limits| limits.per_gateway_hour = 10));
+    let (world, loan) = lending(kind, limited(|limits| limits.per_gateway_hour = 20));
+    // Half of it, for one customer.
     for n in 0..25 {
         let entry = format!("one:12125551{n:03}");
         gives(&world, wanted(&loan, &[&entry], DAY)).expect("a right");
@@ -94,22 +98,81 @@ fn an_account_s_limit_means_later(kind: Kind) {
 
 fn a_number_that_was_asked_too_often_waits(kind: Kind) {
     let (world, loan) = lending(kind, limited(|limits| limits.per_number_hour = 1));
-    let caller = world.caller(Role::Account, &["acme"]);
-    let by_hand = NewControlProofs {
-        account: account("acme"),
-        numbers: vec![tn("+12125551001")],
-        channel: Channel::Sms(None),
-        renewal: None,
-    };
-    wait(world.authority.start_control(&caller, by_hand)).expect("a proof");
     daily(&world, &loan);
-    // Pending first, then asked too often.
-    assert_eq!(works(&world), 0);
-    world.seconds_pass(650);
+    assert_eq!(works(&world), 1);
+    // The code does not come back, and the number is not asked again at once.
+    world.seconds_pass(1_300);
     assert_eq!(works(&world), 0);
     world.seconds_pass(HOUR);
     assert_eq!((works(&world), answers(&world)), (1, 1));
-    assert_eq!(feed(&world), []);
+}
+
+/// A thief of the account's key starts proofs and cancels them, as often as the limits allow.
+fn what_callers_ask_does_not_keep_the_service_from_asking(kind: Kind) {
+    let few = |limits: &mut ProofLimits| limits.per_account_hour = 3;
+    let (world, loan) = lending(kind, limited(few));
+    let thief = world.caller(Role::Account, &["acme"]);
+    let asks = || {
+        let new = NewControlProofs {
+            account: account("acme"),
+            numbers: vec![tn("+12125551001")],
+            channel: Channel::Sip(Fingerprint::from([0x1f; 32])),
+            renewal: None,
+        };
+        wait(world.authority.start_control(&thief, new))
+    };
+    for _ in 0..3 {
+        let started = asks().expect("a proof");
+        wait(world.authority.cancel_control(&thief, started[0].id)).expect("cancelled");
+    }
+    assert_eq!(
+        asks().map_err(|error| error.code()).err(),
+        Some("too-many-proofs")
+    );
+    let right = daily(&world, &loan);
+    assert_eq!((works(&world), answers(&world)), (1, 1));
+    renews(&world, &right).expect("a token");
+    // Nor does the service keep callers from asking.
+    world.seconds_pass(HOUR);
+    asks().expect("a proof");
+}
+
+/// A right waits, and its carrier and its account hear of it: once a day.
+fn a_right_whose_proofs_grow_too_old_because_of_limits_is_reported(kind: Kind) {
+    let none = [
+        |limits: &mut ProofLimits| limits.per_gateway_hour = 0,
+        |limits: &mut ProofLimits| limits.per_account_hour = 0,
+    ];
+    for limits in none {
+        let (world, loan) = lending(kind, limited(limits));
+        let right = daily(&world, &loan);
+        for _ in 0..23 {
+            assert_eq!(works(&world), 0);
+            world.seconds_pass(HOUR);
+        }
+        works(&world);
+        assert_eq!(feed(&world), [], "it is not too old yet");
+        for _ in 0..12 {
+            assert_eq!(works(&world), 0);
+            world.seconds_pass(HOUR);
+        }
+        works(&world);
+        let failed = feed(&world);
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0].failure, ControlFailure::Limited);
+        assert_eq!(failed[0].proof.number, tn("+12125551001"));
+        assert_eq!(failed[0].proof.renewal, Some(right.id));
+        assert_eq!(failed[0].proof.failure.as_deref(), Some("limited"));
+        for _ in 0..48 {
+            works(&world);
+            world.seconds_pass(HOUR);
+        }
+        assert!(
+            (2..=3).contains(&feed(&world).len()),
+            "{}",
+            feed(&world).len()
+        );
+    }
 }
 
 /// Every right of a carrier is due at once.

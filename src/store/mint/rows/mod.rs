@@ -1,13 +1,15 @@
 //! Loads what policies ask of rows, once the facts of the inventory are there: one query a table
 //! for a whole batch, and none for what no policy refers to.
 
+mod needed_samples;
+
 use super::memory::{KnownKeys, StagedKeys};
 use crate::domain::clock::Time;
 use crate::domain::control::facts::{
     ControlFacts, MAX_NUMBERS, RequiredNumbers, coarse_down, seconds_since,
 };
 use crate::domain::control::proof::ConfirmedProof;
-use crate::domain::control::sample::{self, ControlSample};
+use crate::domain::control::sample::{ControlSample, ProvenParts};
 use crate::domain::decision::Facts;
 use crate::domain::decision::live_delegations::{LiveDelegation, covered_since, live_delegations};
 use crate::domain::issuance::{DeferredRuling, MintOrder, RowFacts, RowInputs, RuledRequest};
@@ -18,6 +20,7 @@ use crate::store::error::StoreError;
 use crate::store::tables::control_confirmed::ProofProbes;
 use crate::store::tables::earlier_tokens::EarlierToken;
 use crate::store::tx::Tx;
+use needed_samples::{read_samples, redraw};
 
 /// The most numbers whose proofs one transaction looks up.
 const MAX_BATCH_NUMBERS: u64 = 50_000;
@@ -53,7 +56,7 @@ pub(super) fn fitting(orders: &[&MintOrder]) -> usize {
 }
 
 /// Fills in the rows of the facts. `known` are the keys that need no query; without it, all are
-/// read. Draws a sample where one is needed, if the order has the bits for it.
+/// read. Draws samples where they are needed, if the order has the bits for it.
 pub(super) fn load(
     tx: &mut Tx<'_>,
     questions: &[RowQuestion<'_>],
@@ -76,7 +79,6 @@ pub(super) fn load(
     let redrawn = redraw(tx, &mut open)?;
     read_proofs(tx, &mut open, &redrawn)?;
     read_earlier_tokens(tx, &mut open, &redrawn)?;
-    keep_accepted(tx, &open)?;
     for loading in open {
         if let Some(facts) = facts.get_mut(loading.at) {
             facts.rows = loading.rows;
@@ -97,10 +99,9 @@ struct Loading<'a> {
     live: Vec<LiveDelegation>,
     /// The numbers, in order and without overlap.
     list: Vec<NumberRange>,
-    sample: Option<ControlSample>,
-    /// Whether `sample` is not in the database, in place of `replaced`, if there is one.
-    is_unkept: bool,
-    replaced: Option<ControlSample>,
+    /// How they are proven, with the sample of each delegation.
+    parts: ProvenParts,
+    samples: Vec<Option<ControlSample>>,
     rows: RowFacts,
 }
 
@@ -118,13 +119,20 @@ impl<'a> Loading<'a> {
             is_question,
             live: Vec::new(),
             list: merged(ruled.request.numbers().to_vec()),
-            sample: None,
-            is_unkept: false,
-            replaced: None,
+            parts: ProvenParts::default(),
+            samples: Vec::new(),
             rows: RowFacts::default(),
         };
         if inputs.control || inputs.first || inputs.delegation_age {
             loading.live = live_delegations(&ruled.question(facts.lifetime), facts);
+        }
+        if inputs.control {
+            // A right to renew is for one delegation.
+            let right = facts.renewal.as_ref().filter(|_| ruled.renewal.is_some());
+            let live = loading.live.iter();
+            let used = live.filter(|one| right.is_none_or(|right| right.delegation == one.id));
+            let blocks = used.map(|delegation| delegation.block);
+            loading.parts = ProvenParts::of(&loading.list, blocks, deferred.sample);
         }
         if inputs.delegation_age {
             let since = loading.delegated_since();
@@ -160,42 +168,6 @@ impl<'a> Loading<'a> {
 
     fn key(&self) -> (&'a AccountId, Fingerprint) {
         (&self.ruled.account, self.ruled.request.fingerprint())
-    }
-
-    fn needs_sample(&self) -> bool {
-        self.inputs.control && sample::is_for(&self.list, self.deferred.sample)
-    }
-
-    fn required(&self) -> RequiredNumbers {
-        if self.needs_sample() {
-            ControlSample::required(self.sample.as_ref(), &self.list)
-        } else {
-            RequiredNumbers::all_of(&self.list)
-        }
-    }
-
-    fn is_accepted(&self) -> bool {
-        let ruling = self.deferred.rule(&self.ruled.account, &self.rows);
-        ruling.verdict.is_ok()
-    }
-
-    /// Draws a sample in place of the one that was found, if any. Not if this order cannot draw. If
-    /// too many were drawn for the account it is not kept, so that no one fills the table, or stops
-    /// the account from getting one.
-    fn draw(&mut self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let Some(bits) = &self.deferred.bits else {
-            return Ok(false);
-        };
-        let (account, now) = (&self.ruled.account, self.ruled.now);
-        let drawn = ControlSample::draw(account, &self.list, self.deferred.sample, bits, now);
-        if tx.control_samples_drawn(account, now - sample::KEPT)? >= sample::MAX_KEPT.into() {
-            self.is_unkept = true;
-            self.replaced = self.sample.replace(drawn);
-        } else {
-            let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
-            self.sample = Some(counts);
-        }
-        Ok(true)
     }
 }
 
@@ -276,58 +248,6 @@ fn read_earlier_tokens(
     Ok(())
 }
 
-/// Finds the sample of each long list, or draws one.
-fn read_samples(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<(), StoreError> {
-    let needing = open.iter().enumerate();
-    let needing: Vec<(usize, String)> = needing
-        .filter(|(_, loading)| loading.needs_sample())
-        .map(|(n, loading)| (n, sample::digest(&loading.list)))
-        .collect();
-    let lists = needing.iter();
-    let lists: Vec<(&AccountId, &str)> = lists
-        .map(|(n, list)| (&open[*n].ruled.account, list.as_str()))
-        .collect();
-    let found = tx.control_samples(&lists)?;
-    for ((n, _), found) in needing.iter().zip(found) {
-        let loading = &mut open[*n];
-        let size = loading.deferred.sample;
-        let is_usable = |sample: &ControlSample| sample.has_size(&loading.list, size);
-        let is_usable = found.as_ref().is_some_and(is_usable);
-        loading.sample = found;
-        if !is_usable && !loading.draw(tx)? {
-            loading.sample = None;
-        }
-    }
-    Ok(())
-}
-
-/// Draws other samples in place of old ones that the policies do not accept. Returns for which
-/// requests.
-fn redraw(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<Vec<usize>, StoreError> {
-    let mut redrawn = Vec::new();
-    for (n, loading) in open.iter_mut().enumerate() {
-        let (ruled, sample) = (loading.ruled, loading.sample.as_ref());
-        let is_old = sample.is_some_and(|sample| sample.is_old(ruled.now));
-        if is_old && !loading.is_accepted() && loading.draw(tx)? {
-            redrawn.push(n);
-        }
-    }
-    Ok(redrawn)
-}
-
-/// Keeps samples that the policies accept: they stay as long as they are.
-fn keep_accepted(tx: &mut Tx<'_>, open: &[Loading<'_>]) -> Result<(), StoreError> {
-    for loading in open {
-        if let (true, Some(sample)) = (loading.is_unkept, &loading.sample)
-            && loading.is_accepted()
-        {
-            // If another replica has kept one meanwhile, that is the next to be used.
-            tx.keep_control_sample(sample.clone(), loading.replaced.as_ref())?;
-        }
-    }
-    Ok(())
-}
-
 /// Looks up the proofs of these requests.
 fn read_proofs(
     tx: &mut Tx<'_>,
@@ -335,8 +255,9 @@ fn read_proofs(
     these: &[usize],
 ) -> Result<(), StoreError> {
     let these = these.iter().filter(|n| open[**n].inputs.control);
-    let required: Vec<(usize, RequiredNumbers)> =
-        these.map(|n| (*n, open[*n].required())).collect();
+    let required: Vec<(usize, RequiredNumbers)> = these
+        .map(|n| (*n, open[*n].parts.required(&open[*n].samples)))
+        .collect();
     let mut probes = ProofProbes::default();
     for (n, required) in &required {
         let ruled = open[*n].ruled;

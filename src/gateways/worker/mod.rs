@@ -1,6 +1,8 @@
 //! The background threads: a dispatcher leases codes from the outbox and hands them to the sending
 //! threads of each gateway. Each gateway has threads of its own, so a slow one delays no other.
 
+mod receipts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, channel};
@@ -11,9 +13,10 @@ use chrono::TimeDelta;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
+use super::gateway::{Gateway, OutgoingCode, Reports};
 use super::template::{Template, Values};
-use crate::authority::{AssignedCode, AttemptResult, Authority};
+use crate::authority::{AssignedCode, AttemptResult, Authority, CodeReceipt};
+use crate::domain::control::receipt_ids::LearnedIds;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::domain::new_id;
 use crate::store::{StoreError, Waiter};
@@ -23,9 +26,6 @@ use crate::telemetry::RunningTask;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the length of the outbox is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// What is logged if that fails.
-const RECEIPT: &str = "a delivery receipt could not be recorded";
 
 /// A gateway with what the configuration says about it.
 #[derive(Debug)]
@@ -62,18 +62,16 @@ pub(super) enum GatewayEvent {
     Due,
     /// A gateway can send again.
     Ready,
-    Report(DeliveryReport),
     /// A gateway accepted a code, and will report its delivery under this id.
     Accepted {
         gateway: usize,
         proof: Uuid,
         message_id: String,
     },
-    /// A receipt for a code that this process has not sent.
+    /// What became of a code that this process has sent, or another one.
     Receipt {
         gateway: usize,
-        message_ids: Vec<String>,
-        is_delivered: bool,
+        receipt: CodeReceipt,
     },
     /// This gateway cannot do what it does besides sending.
     Failed(usize, SendFailure),
@@ -122,6 +120,7 @@ impl GatewayThreads {
             lanes.push(Lane {
                 assign,
                 idle: configured.concurrency,
+                ids: LearnedIds::default(),
             });
         }
         let dispatcher = OutboxDispatcher {
@@ -160,6 +159,8 @@ struct Lane {
     assign: Channel<AssignedCode>,
     /// The number of idle threads.
     idle: u16,
+    /// How the gateway writes the ids of messages in receipts.
+    ids: LearnedIds,
 }
 
 /// Polls for work and hands it out.
@@ -192,30 +193,15 @@ impl OutboxDispatcher {
                 match next {
                     Ok(GatewayEvent::Idle(index)) => self.lanes[index].idle += 1,
                     Ok(GatewayEvent::Due | GatewayEvent::Ready) => {}
-                    Ok(GatewayEvent::Report(report)) => {
-                        task.attempt(|| self.record(&task, &waiter, report));
-                    }
                     Ok(GatewayEvent::Accepted {
                         gateway,
                         proof,
                         message_id,
                     }) => {
-                        let name = &self.gateways.all[gateway].name;
-                        task.attempt(|| {
-                            let kept = self.authority.receipt_awaited(name, message_id, proof);
-                            or_failed(&task, RECEIPT, waiter.wait(kept));
-                        });
+                        task.attempt(|| self.awaits(&task, &waiter, gateway, (message_id, proof)));
                     }
-                    Ok(GatewayEvent::Receipt {
-                        gateway,
-                        message_ids: ids,
-                        is_delivered,
-                    }) => {
-                        let name = &self.gateways.all[gateway].name;
-                        task.attempt(|| {
-                            let kept = self.authority.receipt_received(name, ids, is_delivered);
-                            or_failed(&task, RECEIPT, waiter.wait(kept));
-                        });
+                    Ok(GatewayEvent::Receipt { gateway, receipt }) => {
+                        task.attempt(|| self.record(&task, &waiter, gateway, receipt));
                     }
                     Ok(GatewayEvent::Failed(index, failure)) => {
                         let metrics = &self.authority.metrics().gateways;
@@ -250,14 +236,6 @@ impl OutboxDispatcher {
                 return;
             }
         }
-    }
-
-    fn record(&self, task: &RunningTask, waiter: &Waiter, report: DeliveryReport) {
-        let recorded = self
-            .authority
-            .code_reported(report.proof, report.is_delivered);
-        let recorded = waiter.wait(recorded);
-        or_failed(task, "a delivery report could not be recorded", recorded);
     }
 }
 
