@@ -77,7 +77,7 @@ impl DatabaseTimeouts {
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT {}, \
              CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') \
              THEN set_config('synchronous_commit', 'on', true) END",
-            self.settings(kind)
+            self.settings(kind, self.lock)
         )
     }
 
@@ -88,7 +88,7 @@ impl DatabaseTimeouts {
     pub(super) fn begin_reading(&self, kind: TransactionKind) -> String {
         format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION READ ONLY; SELECT {}",
-            self.settings(kind)
+            self.settings(kind, self.lock)
         )
     }
 

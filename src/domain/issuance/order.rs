@@ -114,6 +114,7 @@ impl RuledRequest {
             horizon: moment,
             minimum: 0,
             chains: Vec::new().into(),
+            iss: None,
             spcs: spcs.to_vec(),
             actor,
             policy: Ok(()),
