@@ -1,7 +1,7 @@
 //! The grants that a certificate chain signs, when its key is distrusted. There can be millions,
-//! and minting waits meanwhile. The grants that can still be redeemed are the newest, so the queries
-//! here read the ledger from a lower bound of their ids on, and a sweep reads a bounded part of it
-//! at a time.
+//! and minting waits meanwhile. The grants that can still be redeemed are the newest, so the
+//! queries here read the ledger from a lower bound of their ids on, and a sweep reads a bounded
+//! part of it at a time.
 
 use diesel::dsl::{count_star, max};
 use diesel::prelude::*;

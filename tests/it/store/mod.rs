@@ -4,6 +4,7 @@ mod departures;
 mod fairness;
 mod lost_files;
 mod old_ledger;
+mod old_rows;
 mod outages;
 mod processes;
 mod reads;
