@@ -1,8 +1,8 @@
 //! How long the service waits for the database, and what begins a transaction accordingly.
 //!
 //! On PostgreSQL, every setting of a transaction is part of the statements that begin it, and ends
-//! with it, as `SET LOCAL` does. So it costs no round trip, and a pooler in transaction mode neither loses
-//! it nor passes it on to another user of its connections.
+//! with it, as `SET LOCAL` does. So it costs no round trip, and a pooler in transaction mode
+//! neither loses it nor passes it on to another user of its connections.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::schema::{allocations, delegations, exclusions};
 use crate::store::tables::overlap::{OverlapQuery, Versions};
 use crate::store::tables::range_probes::RangeProbes;
-use crate::store::tables::together::{Parts, load_together};
+use crate::store::tables::together::{JoinedParts, load_together};
 use crate::store::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
@@ -37,7 +37,7 @@ pub(super) fn read(
     probes: &BatchProbes,
     versions: Versions,
     limit: usize,
-) -> Result<Parts<FoundDelegation, FoundAllocation, FoundExclusion>, StoreError> {
+) -> Result<JoinedParts<FoundDelegation, FoundAllocation, FoundExclusion>, StoreError> {
     let of_all = || Rc::clone(&probes.of_all);
     load_together!(
         tx,

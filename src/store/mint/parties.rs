@@ -13,7 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::tables::accounts::{WithSuspension, accounts_among};
 use crate::store::tables::api_keys::{validities_among, with_id};
 use crate::store::tables::distrusted_chains::{distrusted_and_valid, with_codes};
-use crate::store::tables::together::{Parts, load_together};
+use crate::store::tables::together::{JoinedParts, load_together};
 use crate::store::tx::Tx;
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Parties {
             });
         };
         let ids: HashSet<&str> = requests.map(|request| request.account.as_str()).collect();
-        let (accounts, distrusted, keys): Parts<WithSuspension, (String, String), _> = load_together!(
+        let (accounts, distrusted, keys): JoinedParts<WithSuspension, (String, String), _> = load_together!(
             tx,
             accounts_among!(ids),
             distrusted_and_valid!(first),

@@ -2,8 +2,8 @@
 //! would do it in a COMMIT, for which all requests of that batch wait.
 //!
 //! A copy without locks is not complete while the writer adds to the log, and the log begins anew
-//! only after a complete one. So what is left, which is little, is copied in a turn of the writer's.
-//! If this thread fails, the writer does it after all (`wal_autocheckpoint`).
+//! only after a complete one. So what is left, which is little, is copied in a turn of the
+//! writer's. If this thread fails, the writer does it after all (`wal_autocheckpoint`).
 
 mod log_copier;
 mod written_jobs;

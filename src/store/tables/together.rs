@@ -17,11 +17,11 @@ pub(in crate::store) struct Together<A, B, C>(
 );
 
 /// A row of one of the queries, or nothing.
-pub(in crate::store) type Part<R> = (Option<i32>, Option<R>);
-type PartType<S> = (Nullable<Integer>, Nullable<S>);
+pub(in crate::store) type JoinedPart<R> = (Option<i32>, Option<R>);
+type JoinedPartType<S> = (Nullable<Integer>, Nullable<S>);
 
 /// The rows of three queries.
-pub(in crate::store) type Parts<A, B, C> = (Vec<A>, Vec<B>, Vec<C>);
+pub(in crate::store) type JoinedParts<A, B, C> = (Vec<A>, Vec<B>, Vec<C>);
 
 /// Loads three queries: on PostgreSQL as one statement, on SQLite, which is in this process, one
 /// after the other.
@@ -29,12 +29,12 @@ macro_rules! load_together {
     ($tx:expr, $a:expr, $b:expr, $c:expr) => {{
         use diesel::RunQueryDsl as _;
         use $crate::store::connection::AnyConnection;
-        use $crate::store::tables::together::{Part, Together, separate};
+        use $crate::store::tables::together::{JoinedPart, Together, separate};
         let (a, b, c) = ($a, $b, $c);
         let loaded = $tx.run(|connection| match connection {
             AnyConnection::Sqlite(on) => Ok(Ok((a.load(on)?, b.load(on)?, c.load(on)?))),
             AnyConnection::Postgres(on) => Together(a, b, c)
-                .load::<(Part<_>, Part<_>, Part<_>)>(on)
+                .load::<(JoinedPart<_>, JoinedPart<_>, JoinedPart<_>)>(on)
                 .map(separate),
         });
         loaded.and_then(|parts| parts)
@@ -47,8 +47,8 @@ pub(in crate::store) use load_together;
 /// # Errors
 /// If a row lacks a column. diesel takes it for an absent row, but it could be an exclusion.
 pub(in crate::store) fn separate<A, B, C>(
-    rows: Vec<(Part<A>, Part<B>, Part<C>)>,
-) -> Result<Parts<A, B, C>, StoreError> {
+    rows: Vec<(JoinedPart<A>, JoinedPart<B>, JoinedPart<C>)>,
+) -> Result<JoinedParts<A, B, C>, StoreError> {
     let (mut first, mut second, mut third) = (Vec::new(), Vec::new(), Vec::new());
     for (a, b, c) in rows {
         first.extend(whole(a)?);
@@ -58,7 +58,7 @@ pub(in crate::store) fn separate<A, B, C>(
     Ok((first, second, third))
 }
 
-fn whole<R>((present, row): Part<R>) -> Result<Option<R>, StoreError> {
+fn whole<R>((present, row): JoinedPart<R>) -> Result<Option<R>, StoreError> {
     match (present, row) {
         (Some(_), Some(row)) => Ok(Some(row)),
         (None, None) => Ok(None),
@@ -94,9 +94,9 @@ where
 
 impl<A: Query, B: Query, C: Query> Query for Together<A, B, C> {
     type SqlType = (
-        PartType<A::SqlType>,
-        PartType<B::SqlType>,
-        PartType<C::SqlType>,
+        JoinedPartType<A::SqlType>,
+        JoinedPartType<B::SqlType>,
+        JoinedPartType<C::SqlType>,
     );
 }
 
@@ -112,7 +112,7 @@ impl<A, B, C, Conn> RunQueryDsl<Conn> for Together<A, B, C> {}
 mod tests {
     use super::*;
 
-    type Parted = (Part<&'static str>, Part<i64>, Part<i64>);
+    type Parted = (JoinedPart<&'static str>, JoinedPart<i64>, JoinedPart<i64>);
 
     #[test]
     fn each_query_gets_its_rows_and_one_without_rows_gets_none() {
