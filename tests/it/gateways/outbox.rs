@@ -11,8 +11,8 @@ use tn_authority::store::{EventFilter, Page};
 use uuid::Uuid;
 
 use super::asking::{
-    SMS, Scripted, acme, asks, attempted, carrier, code_in, confirms, proof, sends_scripted, state,
-    takes, until, waiting,
+    Scripted, asks, attempted, carrier, code_in, confirms, proof, sends_scripted, state, takes,
+    until, waiting,
 };
 use crate::support::{Kind, Setup, World, account, at_once, wait};
 
