@@ -13,8 +13,8 @@ use crate::telemetry::RepeatedLine;
 /// The most pools that hang at the same time, besides the one that is used.
 const MAX_ABANDONED: usize = 3;
 
-/// The attempts of one pool to connect that are under way. It lasts as long as the pool, so it also
-/// says whether there still is one.
+/// The attempts of one pool to connect that are under way. It lasts as long as the pool, so it
+/// also says whether there still is one.
 #[derive(Debug, Default)]
 pub(super) struct ConnectAttempts(Mutex<UnderWay>);
 
@@ -36,8 +36,8 @@ impl ConnectAttempts {
         ConnectAttempt(self, attempt)
     }
 
-    /// Whether one of them has taken so long that it does not end by itself. libpq has a timeout for
-    /// the login, and none for what follows.
+    /// Whether one of them has taken so long that it does not end by itself. libpq has a timeout
+    /// for the login, and none for what follows.
     pub(super) fn hang(&self, now: Instant, longest: Duration) -> bool {
         let under_way = self.0.lock();
         let oldest = under_way.since.first();

@@ -1,7 +1,7 @@
-//! Servers that may be asked without TLS why they refuse the service (`refusal.rs`). Such a question
-//! shows the names of user and database, and what a dictionary needs to find the password. So it is
-//! asked only where the operator has switched TLS off, or within this machine, and only if the URL
-//! alone decides how libpq connects.
+//! Servers that may be asked without TLS why they refuse the service (`refusal.rs`). Such a
+//! question shows the names of user and database, and what a dictionary needs to find the
+//! password. So it is asked only where the operator has switched TLS off, or within this machine,
+//! and only if the URL alone decides how libpq connects.
 
 use std::ffi::OsString;
 use std::net::IpAddr;

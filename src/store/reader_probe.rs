@@ -28,8 +28,8 @@ impl Store {
         self.readers.progress.last_read()
     }
 
-    /// Reads, unless a request has done so within `interval`. On PostgreSQL, whose wait can have no
-    /// end, this is done by another thread.
+    /// Reads, unless a request has done so within `interval`. On PostgreSQL, whose wait can have
+    /// no end, this is done by another thread.
     pub fn probe_readers(&self, interval: Duration) {
         let now = Instant::now();
         if now.saturating_duration_since(self.last_read()) < interval {
@@ -61,8 +61,8 @@ impl Store {
 
 impl ReaderProbe {
     /// Begins a read, unless another is under way. One that hangs is left alone: it occupies its
-    /// connection, so only as many can hang as there are connections. Those that were opened before
-    /// it are not used any more, since their server may be frozen as well.
+    /// connection, so only as many can hang as there are connections. Those that were opened
+    /// before it are not used any more, since their server may be frozen as well.
     fn begin(&self, now: Instant, longest: Duration, readers: &ReadPool) -> Option<u64> {
         let mut running = self.0.lock();
         if let Some(since) = running.since {

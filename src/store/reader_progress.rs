@@ -1,5 +1,5 @@
-//! What the connections for reading last achieved. They set it; readiness reads it, without waiting
-//! for anything.
+//! What the connections for reading last achieved. They set it; readiness reads it, without
+//! waiting for anything.
 
 use std::time::{Duration, Instant};
 

@@ -123,10 +123,10 @@ impl ReadPool {
         })
     }
 
-    /// Replaces a pool that hangs, so that no connection came back for long: all of them are in use,
-    /// or it hangs where it opens one. Their server may be frozen, and another one may be there by
-    /// now. Nothing in this process can interrupt such a wait, so the pool is abandoned: it ends
-    /// when the wait does.
+    /// Replaces a pool that hangs, so that no connection came back for long: all of them are in
+    /// use, or it hangs where it opens one. Their server may be frozen, and another one may be
+    /// there by now. Nothing in this process can interrupt such a wait, so the pool is abandoned:
+    /// it ends when the wait does.
     fn replace_stuck(&self, stuck: &CurrentPool, now: Instant) -> bool {
         let mut abandoned = self.abandoned.lock();
         if !Arc::ptr_eq(&self.current.read().attempts, &stuck.attempts) {

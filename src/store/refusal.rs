@@ -2,9 +2,9 @@
 //! and its texts are in the language of the server. So the first messages of the protocol are
 //! exchanged here (PostgreSQL, "Message Flow", "SCRAM-SHA-256 Authentication").
 //!
-//! It is for one question: whether a start that fails is worth repeating. Where that cannot be told
-//! apart, the answer is that it is. Only servers that may see the exchange unencrypted are asked
-//! (`plain_server.rs`): no diagnosis is better than a leak.
+//! It is for one question: whether a start that fails is worth repeating. Where that cannot be
+//! told apart, the answer is that it is. Only servers that may see the exchange unencrypted are
+//! asked (`plain_server.rs`): no diagnosis is better than a leak.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -27,8 +27,8 @@ use super::plain_server::PlainServer;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest message that is read.
 const MAX_MESSAGE: usize = 65_536;
-/// The iterations of a hash that a server can ask for. With fewer, the proof would tell whoever sees
-/// it more of the password (RFC 7677 §4); more would cost too much.
+/// The iterations of a hash that a server can ask for. With fewer, the proof would tell one who
+/// sees it more of the password (RFC 7677 §4); more would cost too much.
 const ITERATIONS: std::ops::RangeInclusive<usize> = 4_096..=1_000_000;
 const PROTOCOL: i32 = 3 << 16;
 /// The length and the code of an `SSLRequest`.
@@ -224,8 +224,8 @@ mod tests {
             right.starts_with("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=")
         );
         assert_ne!(scram.last("pencils", server), Some(right));
-        // Not the answer to this exchange, too much or too little work, and a password that has other
-        // bytes.
+        // Not the answer to this exchange, too much or too little work, and a password that has
+        // other bytes.
         assert_eq!(scram.last("pencil", "r=other,s=W22Z,i=4096"), None);
         let costly = server.replace("4096", "4096000");
         assert_eq!(scram.last("pencil", &costly), None);

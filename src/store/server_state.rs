@@ -35,8 +35,8 @@ pub struct ServerState {
     /// Those of `fsync` and `full_page_writes` that are off: what was confirmed may not be on the
     /// disk.
     pub unsafe_settings: Vec<&'static str>,
-    /// Tables that the role may not use, or not see all rows of, with the reasons; empty if there is
-    /// none.
+    /// Tables that the role may not use, or not see all rows of, with the reasons; empty if there
+    /// is none.
     pub refused_tables: String,
 }
 

@@ -1,5 +1,5 @@
-//! What the role of the service may do with its tables on PostgreSQL, as part of the question about
-//! the server. A token is recorded by writes to tables that the heartbeat does not touch.
+//! What the role of the service may do with its tables on PostgreSQL, as part of the question
+//! about the server. A token is recorded by writes to tables that the heartbeat does not touch.
 
 /// The tables of the service. It reads all of them.
 const READ: [&str; 32] = [
@@ -49,9 +49,9 @@ const WRITTEN: [(&str, &str); 6] = [
 
 /// An expression for the tables that the role may not use, and why; empty if it may use all.
 ///
-/// Row security hides rows, such as the exclusion of a number that is suspended. The service switches
-/// it off, so that a query fails instead (PostgreSQL, "Row Security Policies"). A table that does not
-/// exist is no concern here.
+/// Row security hides rows, such as the exclusion of a number that is suspended. The service
+/// switches it off, so that a query fails instead (PostgreSQL, "Row Security Policies"). A table
+/// that does not exist is no concern here.
 pub(super) fn refused_tables() -> String {
     let read = READ.iter().map(|table| (*table, "SELECT"));
     let needs: Vec<String> = read

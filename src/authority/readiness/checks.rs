@@ -20,7 +20,8 @@ pub enum ReadinessCheck {
     Lock,
     /// The schema is one that this version may write.
     Schema,
-    /// The role of the service may read its tables, all of their rows, and write what a token needs.
+    /// The role of the service may read its tables, all of their rows, and write what a token
+    /// needs.
     Privileges,
     /// A commit is on the disk, and on a synchronous standby if the configuration requires one.
     Durability,
@@ -76,7 +77,8 @@ pub struct CheckResult {
 /// All that the checks are made of.
 pub(super) struct ReadinessFacts<'a> {
     pub(super) now: Instant,
-    /// The greatest age of the last commit, read and heartbeat, and the longest wait of the writer.
+    /// The greatest age of the last commit, read and heartbeat, and the longest wait of the
+    /// writer.
     pub(super) max_age: Duration,
     pub(super) durability: RequiredDurability,
     pub(super) writer: WriterHealth,

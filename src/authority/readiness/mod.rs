@@ -23,8 +23,8 @@ use checks::{
     ReadinessFacts, RequiredDurability, durability_failure, replica_failure, schema_failure,
 };
 
-/// Without a heartbeat for this time, a replica records no grants: what it knows of the server and of
-/// the others is too old, and they do not count it any more.
+/// Without a heartbeat for this time, a replica records no grants: what it knows of the server and
+/// of the others is too old, and they do not count it any more.
 const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// When this replica counts as ready.
@@ -33,7 +33,8 @@ pub struct ReadinessSettings {
     /// The name of this replica, for operators.
     pub name: String,
     pub shared: SharedSettings,
-    /// The greatest age of the last commit, read and heartbeat, and the longest wait of the writer.
+    /// The greatest age of the last commit, read and heartbeat, and the longest wait of the
+    /// writer.
     pub max_age: Duration,
     /// Whether a synchronous standby must confirm each commit.
     pub require_synchronous: bool,
@@ -51,7 +52,7 @@ pub(super) struct Readiness {
     settings: ReadinessSettings,
     id: Uuid,
     /// By the last heartbeat; `None` in a process that has none, such as a command.
-    known: RwLock<Option<Known>>,
+    known: RwLock<Option<LastHeartbeat>>,
     /// The checks that fail, and since when.
     failing: Mutex<BTreeMap<ReadinessCheck, Time>>,
     clock_is_off: AtomicBool,
@@ -59,7 +60,7 @@ pub(super) struct Readiness {
 
 /// What a heartbeat has shown.
 #[derive(Debug, Clone)]
-struct Known {
+struct LastHeartbeat {
     at: Instant,
     heartbeat: Arc<Heartbeat>,
     /// Why this replica must not record a grant. Each mint asks it.
@@ -109,7 +110,7 @@ impl Readiness {
         let refusal = replica_failure(&beat)
             .or_else(|| schema_failure(&beat))
             .or_else(durability);
-        *self.known.write() = Some(Known {
+        *self.known.write() = Some(LastHeartbeat {
             at,
             heartbeat: Arc::new(beat),
             refusal,
@@ -221,13 +222,16 @@ impl Authority {
         self.must_know(|known| replica_failure(&known.heartbeat))
     }
 
-    /// Refuses to record grants on a replica that differs from others, does not know the schema, or
-    /// whose commits are not durable; or that has not asked for long.
+    /// Refuses to record grants on a replica that differs from others, does not know the schema,
+    /// or whose commits are not durable; or that has not asked for long.
     pub(super) fn must_not_be_refused(&self) -> Result<(), IssueError> {
         Ok(self.must_know(|known| known.refusal.clone())?)
     }
 
-    fn must_know(&self, refusal: impl Fn(&Known) -> Option<String>) -> Result<(), StoreError> {
+    fn must_know(
+        &self,
+        refusal: impl Fn(&LastHeartbeat) -> Option<String>,
+    ) -> Result<(), StoreError> {
         let readiness = &self.readiness;
         let known = readiness.known.read();
         let why = known.as_ref().and_then(|known| {
@@ -306,8 +310,8 @@ impl Authority {
     }
 }
 
-/// Why what a heartbeat of this age has shown cannot be relied on. The bound is far above the age at
-/// which a replica is not ready, so that a heartbeat that is late costs no token.
+/// Why what a heartbeat of this age has shown cannot be relied on. The bound is far above the age
+/// at which a replica is not ready, so that a heartbeat that is late costs no token.
 fn outdated(age: Duration, max_age: Duration) -> Option<String> {
     let most = max_age.max(HEARTBEAT_PATIENCE);
     (age > most).then(|| format!("no heartbeat for {} s; see the log", age.as_secs()))

@@ -65,7 +65,13 @@ fn a_replica_that_can_write_and_not_read_is_not_ready() {
                 WHERE usename = 'carrier' AND state = 'idle' AND query <> 'COMMIT'";
     service
         .server
-        .execute(&["ALTER ROLE carrier CONNECTION LIMIT 1", ends]);
+        .execute(&["ALTER ROLE carrier CONNECTION LIMIT 1"]);
+    let start = Instant::now();
+    while failing(&service.process) != ["readers"] && start.elapsed() < SOON {
+        // A connection may have been in use at that moment.
+        service.server.execute(&[ends]);
+        std::thread::sleep(Duration::from_millis(200));
+    }
     service.fails("readers");
     service
         .server
