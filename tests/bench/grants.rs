@@ -64,16 +64,17 @@ fn measure(database: &str, url: &str, count: u64) {
         block_on(recorded).expect("grants");
         times.push(started.elapsed());
     }
-    let (mut all, mut of_all) = (0, String::new());
+    let (mut all, mut of_all) = (0, Vec::new());
     for ((name, bytes), (_, before)) in sizes(&place).into_iter().zip(empty) {
         let each = (bytes - before).max(0) / i64::try_from(count).expect("a number");
         all += each;
         if each > 0 {
-            of_all += &format!(", {name} {each}");
+            of_all.push(format!("{name} {each}"));
         }
     }
     let half = times.split_off(times.len() / 2);
-    println!("{database}: {all} bytes a grant{of_all}");
+    let of_all = of_all.join(", ");
+    println!("{database}: {all} bytes a grant: {of_all}");
     println!(
         "{database}: a batch of {BATCH} takes {:.2?}, with half as many grants {:.2?} (median)",
         support::median(half),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::accounts::{path, within};
 use super::audit_events::EventFilter;
+use super::grant_terms::CallerRow;
 use super::grants::Row;
 use super::ledger_bounds::first_jti_at;
 use crate::domain::AuditEvent;
@@ -57,7 +58,7 @@ impl Tx<'_> {
         let events = rows.iter().map(|row| {
             let caller = common.callers.get(&row.caller_id);
             let kept = GrantEvent {
-                caller_account: caller.map(|row| row.account()).transpose()?.flatten(),
+                caller_account: caller.map(CallerRow::account).transpose()?.flatten(),
                 detail: serde_json::from_str::<Map<_, _>>(row.event.as_deref().unwrap_or("{}"))
                     .map_err(StoreError::corrupt)?,
             };
