@@ -137,8 +137,8 @@ pub(super) fn limited(
 }
 
 /// Why a number cannot be asked for an account by a method, given all proofs of the last day, the
-/// oldest first. What callers ask, and what the service asks for rights to renew, is counted separately:
-/// otherwise a thief of the account's key could keep the service from asking.
+/// oldest first. What callers ask, and what the service asks for rights to renew, is counted
+/// separately: otherwise a thief of the account's key could keep the service from asking.
 pub(super) fn cause_for(
     starts: &[&StartedProof],
     (account, method): (&AccountId, Method),
