@@ -22,6 +22,7 @@ use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::text::strict_json;
 use crate::domain::{NumberRange, Tn};
 use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
+use crate::sip::once_a_minute::OnceAMinute;
 use crate::sip::server::{Handler, IncomingMessage};
 use queue::{NextNonce, NonceQueue, QueuedNonce, Taken};
 
@@ -64,6 +65,7 @@ impl fmt::Debug for AgentParts {
 #[derive(Debug)]
 pub struct ControlAgent {
     numbers: Vec<NumberRange>,
+    other_numbers: OnceAMinute,
     waiting: Arc<WaitingNonces>,
 }
 
@@ -104,6 +106,7 @@ impl ControlAgent {
         let waiting = Arc::<WaitingNonces>::default();
         let agent = Arc::new(Self {
             numbers: parts.numbers.clone(),
+            other_numbers: OnceAMinute::default(),
             waiting: Arc::clone(&waiting),
         });
         let parts = Arc::new(parts);
@@ -132,7 +135,12 @@ impl ControlAgent {
         let is_ours = |number: Tn| self.numbers.iter().any(|range| range.contains(number));
         match number {
             Ok(number) if self.numbers.is_empty() || is_ours(number) => {}
-            Ok(_) | Err(_) => return 404,
+            Ok(_) | Err(_) => {
+                if self.other_numbers.is_due(Instant::now()) {
+                    log::warn!("refused a nonce for a number that is not among `--numbers`");
+                }
+                return 404;
+            }
         }
         let nonce = strict_json::from_slice(message.body).ok();
         let nonce = nonce.and_then(|body| serde_json::from_value::<Nonce>(body).ok());

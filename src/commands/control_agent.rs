@@ -78,6 +78,11 @@ fn authority_url(text: &str) -> Result<HttpsUrl, String> {
                 .to_owned(),
         );
     }
+    if text.trim_end_matches('/').ends_with("/v1") {
+        return Err(
+            "name the authority without `/v1`, which is part of the paths of its API".to_owned(),
+        );
+    }
     text.parse().map_err(|error| format!("{error}"))
 }
 

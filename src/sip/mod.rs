@@ -7,6 +7,7 @@
 pub mod client;
 mod connections;
 pub mod message;
+pub mod once_a_minute;
 pub mod server;
 pub mod target;
 

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::connections::{OpenConnection, OpenConnections};
 use super::message::{SipMessage, StartLine};
+use super::once_a_minute::OnceAMinute;
 use super::target::{SipTarget, SipTransport};
 
 /// How long an answer is kept for repetitions: timer J (RFC 3261 §17.2.2).
@@ -65,6 +66,7 @@ impl SipServer {
         let stop = Arc::new(AtomicBool::new(false));
         let answerer = Arc::new(Answerer {
             sources,
+            strangers: OnceAMinute::default(),
             handler,
             kept: Mutex::default(),
             stop: Arc::clone(&stop),
@@ -132,6 +134,7 @@ fn transaction(branch: &str, sender: &str, method: &str) -> Transaction {
 
 struct Answerer {
     sources: Vec<IpAddr>,
+    strangers: OnceAMinute,
     handler: Arc<Handler>,
     kept: Mutex<KeptAnswers>,
     stop: Arc<AtomicBool>,
@@ -175,7 +178,12 @@ impl Answerer {
     }
 
     fn accepts(&self, from: SocketAddr) -> bool {
-        self.sources.contains(&from.ip().to_canonical())
+        let from = from.ip().to_canonical();
+        let is_known = self.sources.contains(&from);
+        if !is_known && self.strangers.is_due(Instant::now()) {
+            log::warn!(from:%; "dropped what came from an address that is not among the proxies");
+        }
+        is_known
     }
 
     fn over_udp(&self, socket: &UdpSocket) {
