@@ -112,7 +112,7 @@ impl<T> OverlapQuery<T> {
         // Filtering by account would yield fewer spans, but there are at most 16, so it is not
         // worth it.
         format!(
-            "WITH RECURSIVE spans (span) AS (SELECT min(t.span) FROM {table} t UNION ALL \
+            "WITH RECURSIVE spans (span) AS (SELECT min(r.span) FROM {table} r UNION ALL \
              SELECT (SELECT min(t.span) FROM {table} t WHERE t.span > s.span) FROM spans s WHERE s.span IS NOT NULL) \
              SELECT DISTINCT p.request, t.* FROM "
         )
