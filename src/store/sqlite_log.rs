@@ -29,6 +29,10 @@ const COUNTS_FRAMES: [u32; 2] = [3, 51];
 /// microseconds, and fails only if the log was emptied within them.
 const MAX_COUNTS: usize = 100;
 
+/// How often in a row frames have to be missing. Between two counts that agree, the log may have
+/// been emptied and filled with as many frames; what is damaged stays so.
+const MAX_MISSING: usize = 5;
+
 /// The log, and the connection that is closed last.
 #[derive(Debug)]
 pub(super) struct SqliteLog {
@@ -118,7 +122,7 @@ fn compare(
     page_size: u64,
     begins_like_a_log: impl Fn() -> io::Result<bool>,
 ) -> io::Result<Option<u64>> {
-    let mut counted = frames()?;
+    let (mut counted, mut missing) = (frames()?, 0);
     for _ in 0..MAX_COUNTS {
         // SQLite writes frames before it counts them, and truncates the log after it has set the
         // count to zero.
@@ -132,7 +136,8 @@ fn compare(
         }
         let before = counted;
         counted = frames()?;
-        if counted == before {
+        missing = if counted == before { missing + 1 } else { 0 };
+        if missing == MAX_MISSING {
             return Ok(None);
         }
     }
@@ -236,6 +241,14 @@ mod tests {
         let whole = LOG_HEADER + 2 * (FRAME_HEADER + 4096);
         assert_eq!(measured(whole), Some(whole));
         assert_eq!(measured(whole - 1), None);
+        // Emptied and filled anew, twice, while it was measured.
+        let times = std::cell::Cell::new(0);
+        let size = || {
+            times.set(times.get() + 1);
+            Ok(if times.get() < 3 { 0 } else { whole })
+        };
+        let refilled = compare(|| Ok(2), size, 4096, || Ok(true));
+        assert_eq!(refilled.expect("a size"), Some(whole));
         let emptied = compare(|| Ok(0), || Ok(0), 4096, || Ok(false));
         assert_eq!(emptied.expect("a size"), Some(0));
     }
