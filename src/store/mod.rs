@@ -25,6 +25,7 @@ mod postgres_url;
 mod reader_probe;
 mod reader_progress;
 mod readers;
+mod recorded_refusals;
 mod refusal;
 mod requester;
 mod schema;
@@ -77,8 +78,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalKind, RefusalSums, StagedRefusals};
-use crate::domain::{Actor, AuditEvent, Time};
+use crate::domain::Actor;
+use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
 use crate::telemetry::Metrics;
 use connector::{DatabaseConnector, IfMissing};
 use reader_probe::ReaderProbe;
@@ -352,35 +353,6 @@ impl Store {
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write_alongside(name, work).await
-    }
-
-    /// Records a refusal that changed nothing: by itself, or in the sum of its second.
-    pub async fn record_refusal(&self, event: AuditEvent) -> Result<(), StoreError> {
-        let kind = RefusalKind::of_change(&event);
-        let by_itself = {
-            let (mut sums, mut staged) = (self.refusals.lock(), StagedRefusals::default());
-            let by_itself = sums.stage(kind, event, &mut staged);
-            sums.commit(staged);
-            by_itself
-        };
-        let Some(event) = by_itself else {
-            return Ok(());
-        };
-        let write = move |tx: &mut Tx<'_>| tx.insert_audit_events(std::slice::from_ref(&event));
-        self.write_alongside("refusals", write).await
-    }
-
-    /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot
-    /// be written stay in memory.
-    pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
-        let due = self.refusals.lock().due(now, all);
-        if !due.is_empty() {
-            let events: Vec<AuditEvent> = due.iter().map(|sum| sum.event.clone()).collect();
-            let write = move |tx: &mut Tx<'_>| tx.insert_audit_events(&events);
-            self.write_alongside("refusals", write).await?;
-        }
-        self.refusals.lock().written(&due, now);
-        Ok(())
     }
 
     /// How long one request may wait for the database.
