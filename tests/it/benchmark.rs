@@ -43,8 +43,8 @@ fn a_quick_run_measures_the_service(kind: Kind) {
     assert!(answered > 0.0 && answered <= recorded && recorded <= answered + 64.0);
     assert!((figure("errors") - 0.0).abs() < f64::EPSILON);
     assert!(figure("p50") > 0.0 && figure("p50") <= figure("p99"));
-    // A token is a grant, its number, an event, and their indexes.
-    assert!((800.0..8_000.0).contains(&figure("bytes")), "{result}");
+    // A token is a grant, the key of its account, and their indexes.
+    assert!((300.0..4_000.0).contains(&figure("bytes")), "{result}");
     assert!(
         (1.0..=64.0).contains(&figure("rows_per_commit")),
         "{result}"

@@ -39,10 +39,24 @@ fn a_setting_with_an_underscore_too_few_is_refused_by_every_command() {
 }
 
 #[test]
+fn another_database_is_not_used_because_of_an_underscore() {
+    let dir = TempDir::new().expect("a folder");
+    let variable = ("TN_AUTHORITY_DATABASE_URL", "sqlite:secret.sqlite");
+    let ran = run(&dir, &["migrate"], variable);
+    let error = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success());
+    assert!(
+        error.contains("write `TN_AUTHORITY__DATABASE__URL`"),
+        "{error}"
+    );
+    assert!(!error.contains("secret.sqlite"), "{error}");
+}
+
+#[test]
 fn a_variable_that_is_none_of_ours_is_warned_of() {
     let dir = TempDir::new().expect("a folder");
-    let warned = "the environment variable `TN_AUTHORITY_DATABASE_URL` is ignored";
-    let variable = ("TN_AUTHORITY_DATABASE_URL", "sqlite:secret.sqlite");
+    let warned = "the environment variable `TN_AUTHORITY_DATABASES` is ignored";
+    let variable = ("TN_AUTHORITY_DATABASES", "sqlite:secret.sqlite");
     let ran = run(&dir, &["check"], variable);
     let out = String::from_utf8_lossy(&ran.stdout);
     assert!(
