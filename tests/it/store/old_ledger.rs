@@ -28,10 +28,8 @@ fn many() -> usize {
 
 fn upgraded(db: Db) -> World {
     let start = Instant::now();
-    assert_eq!(
-        Store::migrate(&db.url()).expect("the migration"),
-        ["0021_ledger"]
-    );
+    let applied = Store::migrate(&db.url()).expect("the migrations");
+    assert_eq!(applied.first().map(String::as_str), Some("0021_ledger"));
     println!("the upgrade took {:?}", start.elapsed());
     World::over(Arc::new(db), Setup::default())
 }
