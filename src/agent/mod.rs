@@ -34,8 +34,6 @@ const MAX_ATTEMPTS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait that the authority can ask for. No code is valid for long.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often it is logged at most that nonces are refused.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest nonce.
@@ -94,7 +92,7 @@ struct NonceState {
     is_stopped: bool,
     /// Nonces that were refused, and when that was logged last.
     refused: u64,
-    reported_at: Option<Instant>,
+    reported: OnceAMinute,
 }
 
 impl ControlAgent {
@@ -210,11 +208,9 @@ impl NonceState {
     /// A flood of nonces must not become a flood of log lines.
     fn count_refused(&mut self, now: Instant) {
         self.refused += 1;
-        let is_silent = |at: Instant| now.saturating_duration_since(at) < REPORT_INTERVAL;
-        if self.reported_at.is_some_and(is_silent) {
+        if !self.reported.is_due(now) {
             return;
         }
-        self.reported_at = Some(now);
         log::warn!(refused = self.refused; "more nonces arrive than can be returned; those that find the queue full are refused");
     }
 }

@@ -57,6 +57,7 @@ pub fn open_when_reachable(
     let wait = Duration::from_secs(config.database.wait_at_start.into());
     let longest = wait.max(database_timeouts(&config.database).long_statement) + START_TIME;
     let deadline = Instant::now() + wait;
+    let serve_meanwhile = || wait_for_database(config, clock, &signers, &found, termination);
     let mut waiting: Option<WaitingServers> = None;
     loop {
         let attempt = OpeningAttempt::start(config, clock, &signers, &found);
@@ -73,13 +74,7 @@ pub fn open_when_reachable(
             }
             // The server is silent, or another replica migrates the database.
             if is_server && waiting.is_none() && began.elapsed() > SLOW {
-                waiting = Some(wait_for_database(
-                    config,
-                    clock,
-                    &signers,
-                    &found,
-                    termination,
-                )?);
+                waiting = Some(serve_meanwhile()?);
             }
             supervisor.waits(longest);
         };
@@ -97,13 +92,7 @@ pub fn open_when_reachable(
                         "waiting up to {} s for the database: {error}",
                         wait.as_secs()
                     );
-                    waiting = Some(wait_for_database(
-                        config,
-                        clock,
-                        &signers,
-                        &found,
-                        termination,
-                    )?);
+                    waiting = Some(serve_meanwhile()?);
                 }
             }
             Err(error) => return Err(error),

@@ -63,28 +63,21 @@ fn standbys(config: &Config, report: &ServerReport) -> io::Result<bool> {
 
 /// Whether the disk has what was committed.
 fn storage(config: &Config, report: &ServerReport) -> io::Result<bool> {
-    let unsafe_settings = &report.state.unsafe_settings;
-    let is_sound = unsafe_settings.is_empty() || config.database.trust_storage;
-    if !is_sound {
-        say!(
-            "FAILED  durability: `{}` is off, so a crash of the machine can lose the grant of a \
-             released token; switch it on, or set `database.trust_storage`",
-            unsafe_settings.join("` and `")
-        );
+    let fault = report.state.storage_fault();
+    let fault = fault.filter(|_| !config.database.trust_storage);
+    if let Some(fault) = &fault {
+        say!("FAILED  durability: {fault}");
     }
-    Ok(is_sound)
+    Ok(fault.is_none())
 }
 
 /// Whether the role of the service can use its tables.
 fn tables(report: &ServerReport) -> io::Result<bool> {
-    let refused = &report.state.refused_tables;
-    if !refused.is_empty() {
-        say!(
-            "FAILED  privileges: the role cannot use tables as it must: {refused}; grant it the \
-             privileges, and disable row security for it"
-        );
+    let fault = report.state.privilege_fault();
+    if let Some(fault) = &fault {
+        say!("FAILED  privileges: {fault}");
     }
-    Ok(refused.is_empty())
+    Ok(fault.is_none())
 }
 
 fn details(config: &Config, report: &ServerReport) -> io::Result<()> {

@@ -40,6 +40,33 @@ pub struct ServerState {
     pub refused_tables: String,
 }
 
+impl ServerState {
+    /// Why what was confirmed may not be on the disk.
+    #[must_use]
+    pub fn storage_fault(&self) -> Option<String> {
+        let off = &self.unsafe_settings;
+        (!off.is_empty()).then(|| {
+            format!(
+                "`{}` must be on, since a crash of the machine can otherwise lose the grant of a \
+                 released token; or set `database.trust_storage` if the storage makes up for it",
+                off.join("` and `")
+            )
+        })
+    }
+
+    /// Why a token cannot be recorded, or would be decided without all rows.
+    #[must_use]
+    pub fn privilege_fault(&self) -> Option<String> {
+        let refused = &self.refused_tables;
+        (!refused.is_empty()).then(|| {
+            format!(
+                "the role of the service cannot use tables as it must: {refused}; grant it the \
+                 privileges, and disable row security for it"
+            )
+        })
+    }
+}
+
 /// Whether a standby confirms each commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SynchronousStandbys {

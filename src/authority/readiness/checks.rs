@@ -107,7 +107,7 @@ impl ReadinessFacts<'_> {
             ReadinessCheck::Readers => self.reader_failure(),
             ReadinessCheck::Lock => self.lock_failure(),
             ReadinessCheck::Schema => self.heartbeat.and_then(schema_failure),
-            ReadinessCheck::Privileges => self.server().and_then(privilege_failure),
+            ReadinessCheck::Privileges => self.server().and_then(ServerState::privilege_fault),
             ReadinessCheck::Durability => {
                 let server = self.server();
                 server.and_then(|server| durability_failure(server, self.durability))
@@ -175,17 +175,6 @@ pub(super) fn schema_failure(beat: &Heartbeat) -> Option<String> {
     ))
 }
 
-/// Why a token cannot be recorded, or is decided without all rows.
-fn privilege_failure(server: &ServerState) -> Option<String> {
-    let refused = &server.refused_tables;
-    (!refused.is_empty()).then(|| {
-        format!(
-            "the role of the service cannot use tables as it must: {refused}; grant it the \
-             privileges, and disable row security for it"
-        )
-    })
-}
-
 /// What a commit has to outlive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequiredDurability {
@@ -208,12 +197,10 @@ pub(super) fn durability_failure(
             server.synchronous_commit
         ));
     }
-    if !required.trust_storage && !server.unsafe_settings.is_empty() {
-        return Some(format!(
-            "`{}` is off, so a crash of the machine can lose the grant of a released token; switch \
-             it on, or set `database.trust_storage` if the storage makes up for it",
-            server.unsafe_settings.join("` and `")
-        ));
+    if !required.trust_storage
+        && let Some(fault) = server.storage_fault()
+    {
+        return Some(fault);
     }
     match server.synchronous_standbys {
         SynchronousStandbys::NotConfigured if require => Some(
@@ -366,7 +353,7 @@ mod tests {
         unsafe_server.unsafe_settings = vec!["fsync", "full_page_writes"];
         let why = durability_failure(&unsafe_server, REQUIRED).expect("a failure");
         assert!(
-            why.starts_with("`fsync` and `full_page_writes` is off"),
+            why.starts_with("`fsync` and `full_page_writes` must be on"),
             "{why}"
         );
         let trusted = RequiredDurability {
@@ -386,9 +373,9 @@ mod tests {
             unsafe_settings: Vec::new(),
             refused_tables: String::new(),
         };
-        assert_eq!(privilege_failure(&server), None);
+        assert_eq!(server.privilege_fault(), None);
         server.refused_tables = "grants (INSERT)".to_owned();
-        let why = privilege_failure(&server).expect("a failure");
+        let why = server.privilege_fault().expect("a failure");
         assert!(why.contains("grants (INSERT)"), "{why}");
     }
 }

@@ -134,7 +134,7 @@ fn a_server_that_does_not_wait_for_its_disk_is_not_durable() {
         let check = check.expect("the command");
         let said = String::from_utf8(check.stdout).expect("text");
         assert!(!check.status.success(), "{said}");
-        let failed = format!("FAILED  durability: `{setting}` is off");
+        let failed = format!("FAILED  durability: `{setting}` must be on");
         assert!(said.contains(&failed), "{said}");
         let mut trusting = service.carrier.command(&["check"]);
         trusting.env("TN_AUTHORITY__DATABASE__TRUST_STORAGE", "true");
