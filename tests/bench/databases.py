@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import random
 import re
 import secrets
 import shutil
@@ -14,13 +15,21 @@ from pathlib import Path
 
 from machine import Broken, free_ports
 
-# Where the numbers are among all: the position of +12000000000 (11 digits), and how many each range has.
-FIRST_NUMBER, SIZE = 12_000_000_000, 1_000
+# Where the numbers are among all: the position of +12000000000 (11 digits), and how many there are.
+FIRST_NUMBER, NUMBERS = 12_000_000_000, 1_000_000_000
 FIRST_POSITION = 11 * 10**15 + FIRST_NUMBER
-MOST_RANGES = 1_000_000
+# The most ranges of a thousand numbers, and of a hundred.
+MOST_LONG_RANGES, MOST_RANGES = 1_000_000, 10_000_000
+# A ledger that is there before the run is of this time, evenly.
+LEDGER_DAYS = 90
 # What a token adds, and what it adds at the ceiling.
 TABLES = {"service": ["grants", "grant_numbers", "audit_events"], "ceiling": ["tokens"]}
 COUNTED = {"service": "grants", "ceiling": "tokens"}
+
+
+def size_of_ranges(ranges):
+    """How many numbers each has."""
+    return 1_000 if ranges <= MOST_LONG_RANGES else 100
 
 
 class Keys:
@@ -41,19 +50,37 @@ class Keys:
 
 
 def inventory(series, uuid, accounts, ranges):
-    """Statements for accounts, one allocation and its delegations, a thousand numbers each, in turn to each account."""
-    last = FIRST_POSITION + MOST_RANGES * SIZE - 1
+    """Statements for accounts, one allocation and its delegations, in turn to each account."""
+    last, size = FIRST_POSITION + NUMBERS - 1, size_of_ranges(ranges)
     return [
         f"INSERT INTO accounts (id, name, path, created_at) SELECT 'a' || n, '', '/a' || n, 0 FROM {series(accounts)}",
         "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, "
         "recorded_at) "
         f"VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {FIRST_POSITION}, {last}, "
-        f"{MOST_RANGES * SIZE}, 'block', 0, 0)",
+        f"{NUMBERS}, 'block', 0, 0)",
         "INSERT INTO delegations (id, version, account_id, first_position, last_position, span, ca, lend_on, "
         f"lender_keeps, valid_from, recorded_at) SELECT {uuid}, 1, 'a' || (n % {accounts}), "
-        f"{FIRST_POSITION} + n * {SIZE}, {FIRST_POSITION} + n * {SIZE} + {SIZE - 1}, {SIZE}, "
+        f"{FIRST_POSITION} + n * {size}, {FIRST_POSITION} + n * {size} + {size - 1}, {size}, "
         f"false, false, false, 0, 0 FROM {series(ranges)}",
     ]
+
+
+# What differs from grant to grant in a ledger that is there before the run; all else is that of one real grant.
+VARIED = ["jti", "request_id", "fingerprint", "issued_at", "expires_at", "account_id", "first_position", "last_position"]
+
+
+def ledger(count, accounts, ranges, now):
+    """Values for `VARIED` of so many grants that have expired, as of one day after the other."""
+    size, bits = size_of_ranges(ranges), random.Random(count)
+    for n in range(count):
+        at = now - (LEDGER_DAYS * 86_400 * (count - n)) // count - 86_400
+        # A UUID of version 7, in the order of the grants, and 96 bits.
+        event = f"{at * 1000 + n % 1000:012x}7{n % 4096:03x}{0x8000 + n // 4096 % 0x4000:04x}"
+        jti = bytes.fromhex(event) + bits.randbytes(18)
+        range_of = n % ranges
+        position = FIRST_POSITION + range_of * size + n // ranges % size
+        yield (jti, bits.randbytes(16), bits.randbytes(32), at, at + 3600, f"a{range_of % accounts}", position,
+               position)
 
 
 class Sqlite:
@@ -96,6 +123,31 @@ class Sqlite:
             connection.commit()
             connection.execute("ANALYZE")
 
+    def add_grants(self, count, accounts, ranges):
+        """Copies of the newest grant, while the service is stopped. Indexes are made again, which is faster."""
+        with contextlib.closing(sqlite3.connect(self.path("service"))) as connection, connection:
+            for pragma in ("synchronous = OFF", "cache_size = -1000000", "temp_store = FILE"):
+                connection.execute(f"PRAGMA {pragma}")
+            indexes = connection.execute(
+                "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'grants' AND type = 'index' AND sql IS NOT NULL",
+            ).fetchall()
+            for name, _ in indexes:
+                connection.execute(f"DROP INDEX {name}")
+            connection.execute("CREATE TEMP TABLE newest AS SELECT * FROM grants ORDER BY jti DESC LIMIT 1")
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(grants)")]
+            values = ["?" if name in VARIED else f"newest.{name}" for name in columns]
+            order = [VARIED.index(name) for name in columns if name in VARIED]
+            rows = ledger(count, accounts, ranges, int(time.time()))
+            connection.executemany(
+                f"INSERT INTO grants ({', '.join(columns)}) SELECT {', '.join(values)} FROM newest",
+                ([row[n] for n in order] for row in rows),
+            )
+            for _, statement in indexes:
+                connection.execute(statement)
+            connection.commit()
+            connection.execute("ANALYZE")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def number(self, party, statement):
         # Read only, so that it makes no checkpoint either.
         opened = sqlite3.connect(f"file:{self.path(party)}?mode=ro", uri=True, timeout=30)
@@ -111,6 +163,9 @@ class Sqlite:
         return self.number(party, f"SELECT ({used}) * page_size FROM pragma_page_size")
 
     def settle(self):
+        pass
+
+    def restart(self, _limit):
         pass
 
     def statistics(self, _party):
@@ -159,6 +214,16 @@ class Postgres:
         for party in ("service", "ceiling"):
             self.sql(f"CREATE DATABASE {party}", "postgres")
 
+    def restart(self, limit):
+        """With the limit, which all of its processes inherit."""
+        self.process.terminate()
+        self.process.wait(60)
+        data = self.folder / "data"
+        self.process = self.machine.start("postgres", [self.bin / "postgres", "-D", data, "-p", self.port], as_user=True)
+        limit.add(self.process)
+        if not self.is_up():
+            raise Broken(f"PostgreSQL does not start again\n{self.machine.log_of('postgres')}")
+
     def is_up(self):
         command = [self.bin / "pg_isready", "--host", "127.0.0.1", "--port", str(self.port), "--timeout", "1"]
         for _ in range(300):
@@ -196,11 +261,42 @@ class Postgres:
         self.sql(f"{inserts};\nCOPY api_keys ({columns}) FROM stdin;\n{copied}\n\\.\n", "service")
         self.sql("VACUUM ANALYZE", "service")
 
+    def add_grants(self, count, accounts, ranges):
+        """As on SQLite. The rows come through a file of COPY."""
+        file = self.folder / "ledger"
+        with open(file, "w") as rows:
+            for row in ledger(count, accounts, ranges, int(time.time())):
+                rows.write("\t".join(f"\\\\x{one.hex()}" if isinstance(one, bytes) else str(one) for one in row) + "\n")
+        if self.machine.user:
+            shutil.chown(file, self.machine.user.pw_uid)
+        types = {"account_id": "text", "jti": "bytea", "request_id": "bytea", "fingerprint": "bytea"}
+        made = ", ".join(f"{name} {types.get(name, 'bigint')}" for name in VARIED)
+        columns = self.sql(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'grants'::regclass AND attnum > 0 AND NOT attisdropped "
+            "ORDER BY attnum", "service",
+        ).split("\n")
+        values = ", ".join(f"copied.{name}" if name in VARIED else f"newest.{name}" for name in columns)
+        indexes = self.sql(
+            "SELECT indexrelid::regclass || ' ' || pg_get_indexdef(indexrelid) FROM pg_index "
+            "WHERE indrelid = 'grants'::regclass AND NOT indisprimary", "service",
+        ).split("\n")
+        drops = "".join(f"DROP INDEX {line.split(' ', 1)[0]};\n" for line in indexes)
+        again = "".join(f"{line.split(' ', 1)[1]};\n" for line in indexes)
+        self.sql(
+            f"CREATE UNLOGGED TABLE copied ({made});\nCOPY copied FROM '{file}';\n{drops}"
+            f"INSERT INTO grants ({', '.join(columns)}) SELECT {values} FROM copied, "
+            f"(SELECT * FROM grants ORDER BY jti DESC LIMIT 1) newest;\nDROP TABLE copied;\n"
+            f"SET maintenance_work_mem = '512MB';\n{again}", "service",
+        )
+        file.unlink()
+        self.sql("VACUUM ANALYZE grants", "service")
+        self.sql("CHECKPOINT", "postgres")
+
     def sql(self, statements, database):
         done = subprocess.run(
             [self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "--host", "127.0.0.1", "--port",
              str(self.port), "--username", "postgres", "--dbname", database],
-            input=statements, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=900,
+            input=statements, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=3600,
             env={**os.environ, "PGPASSWORD": self.password},
         )
         if done.returncode != 0:

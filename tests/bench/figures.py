@@ -26,6 +26,7 @@ FIGURES = [
     ("tokens_per_database_commit", "the same, as PostgreSQL counts", "{:,.1f}", False),
     ("rows_inserted", "rows a token, as PostgreSQL counts", "{:,.2f}", False),
     ("memory", "memory (RssAnon), MiB", "{:,.0f}", False),
+    ("ready", "ready after start, s", "{:,.2f}", False),
     ("bytes", "bytes on disk a token", "{:,.0f}", True),
 ]
 UNITS = {"memory": 1 << 20}
@@ -178,14 +179,16 @@ def markdown(options, results, machine):
 
 def described(options, machine):
     repeated = f"median of {options.repeat} repetitions (least to most)" if options.repeat > 1 else "one run"
+    more = f", {options.grants:,} grants before" if options.grants else ""
+    more += f", {options.memory:,} MiB for service and database" if options.memory else ""
     return (f"{date()}, {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, "
             f"{machine['file_system']}, load average before {machine['load_average']}: {repeated} of {options.seconds} "
-            f"s, {options.accounts:,} accounts, {options.ranges:,} ranges, keys of {options.callers:,} callers. wrk "
-            "ran on the same cores.")
+            f"s, {options.accounts:,} accounts, {options.ranges:,} ranges{more}, keys of {options.callers:,} callers. "
+            "wrk ran on the same cores.")
 
 
 def recorded_options(options):
-    names = ("seconds", "repeat", "accounts", "ranges", "callers", "quick", "overload")
+    names = ("seconds", "repeat", "accounts", "ranges", "grants", "memory", "callers", "quick", "overload")
     return {name: getattr(options, name) for name in names}
 
 

@@ -13,9 +13,10 @@ import traceback
 from pathlib import Path
 
 from answers import faults, try_checks
-from databases import DATABASES, FIRST_NUMBER, SIZE, Keys
+from databases import DATABASES, FIRST_NUMBER, Keys, size_of_ranges
 from figures import Result, summarize
 from machine import Broken, Machine
+from memory_limit import MemoryLimit
 from parties import Ceiling, Memory, Service, cpu_of, settled
 
 HERE = Path(__file__).resolve().parent
@@ -43,11 +44,12 @@ class Load:
         self.threads = max(1, (os.cpu_count() or 1) // 4)
         self.file = machine.folder / "keys"
         self.file.touch(0o600)
+        size = size_of_ranges(options.ranges)
         with open(self.file, "w") as file:
             for n in range(options.callers):
                 ranges = range(n, options.ranges, options.accounts)
-                firsts = " ".join(str(FIRST_NUMBER + one * SIZE) for one in ranges)
-                file.write(f"a{n} {keys.key(n)} {SIZE} {firsts}\n")
+                firsts = " ".join(str(FIRST_NUMBER + one * size) for one in ranges)
+                file.write(f"a{n} {keys.key(n)} {size} {firsts}\n")
 
     def run(self, party, connections, seconds, bulk=None, pause=0):
         """What wrk sums up, in microseconds. `pause`: after how many milliseconds a refused client returns."""
@@ -83,6 +85,7 @@ class Measurement:
         self.service = Service(machine, programs.service, self.database, self.queue)
         self.ceiling = Ceiling(machine, programs.ceiling, self.database) if programs.ceiling else None
         self.parties = [party for party in (self.service, self.ceiling) if party]
+        self.limit = MemoryLimit(None)
 
     def run(self):
         """A result for each number of connections."""
@@ -90,14 +93,20 @@ class Measurement:
         self.database.start()
         try:
             self.service.prepare(self.keys, options.accounts, options.ranges)
+            if options.grants:
+                self.fill_ledger()
+            self.limit_memory()
             for party in self.parties:
                 party.start()
+                self.limit.add(party.process)
             for _, party, connections, bulk in self.kinds(max(options.connections)):
                 # Every key is read once, and all memory is taken that a run needs.
                 self.load.run(party, connections, options.warm_up, bulk)
             took = time.monotonic() - began
+            grants = f", {options.grants:,} grants" if options.grants else ""
             say(f"{self.database.describe()}: {options.accounts:,} accounts with keys, {options.ranges:,} delegated "
-                f"ranges, ready after {took:.0f} s")
+                f"ranges{grants}, prepared after {took:.0f} s; the service was ready after "
+                f"{self.service.ready_after * 1000:.0f} ms")
             results = [self.measure(connections) for connections in options.connections]
             for log in self.logs_with_secrets():
                 results[0].fault(f"a key or a password is in the log {log}")
@@ -106,6 +115,21 @@ class Measurement:
             for party in self.parties:
                 party.stop()
             self.database.stop()
+            self.limit.remove()
+
+    def fill_ledger(self):
+        """Grants like one that the service has made."""
+        options = self.options
+        self.service.start()
+        self.load.run(self.service, 1, 1)
+        self.service.stop()
+        self.database.add_grants(options.grants, options.accounts, options.ranges)
+
+    def limit_memory(self):
+        """Before any process that is measured has read a page."""
+        self.limit = MemoryLimit(self.options.memory)
+        if self.options.memory:
+            self.database.restart(self.limit)
 
     def kinds(self, connections):
         """What is run in turns: the name of each in the results, who is asked, over how many connections, and how."""
@@ -168,6 +192,8 @@ class Measurement:
             "memory": memory.most,
             "rows_per_commit": spent["rows"] / max(1, spent["commits"]), "bytes": spent["bytes"] / max(1, recorded),
         }
+        if party is self.service:
+            run["ready"] = party.ready_after
         if database.processes():
             run["database_cpu"] = cpu["database"] / max(1, recorded)
         # An idle session reports its commits only after ten seconds. The service has a heartbeat.
@@ -224,7 +250,7 @@ def experiment(options, folder, programs):
     try:
         try_checks()
         runs = options.repeat * len(options.connections) * (2 + bool(options.bulk) + options.overload)
-        if shutil.disk_usage(folder).free < (1 << 30) + options.ranges * 1_000 + runs * options.seconds * (20 << 20):
+        if shutil.disk_usage(folder).free < (1 << 30) + options.ranges * 1_000 + (options.grants or 0) * 2_000 + runs * options.seconds * (20 << 20):
             raise Broken(f"there is too little space in {folder}; TMPDIR names another folder")
         machine, keys = Machine(folder), Keys(options.accounts)
         load = Load(machine, programs.wrk, options, keys)

@@ -56,7 +56,7 @@ class Service(Party):
 
     def __init__(self, machine, program, database, queue):
         super().__init__(machine, program, database)
-        self.queue, self.operations = queue, None
+        self.queue, self.operations, self.ready_after = queue, None, None
         self.signer = machine.folder / "signer"
         self.config = machine.folder / f"{self.log}.toml"
         self.secret = machine.folder / "api-keys.secret"
@@ -109,9 +109,12 @@ secret_file = "{self.secret}"
         # Another process can take a port that was free a moment ago.
         for last in (False, False, True):
             command = [self.program, "serve", "--config", self.config]
+            began = time.monotonic()
             self.process = self.machine.start(self.log, command, env=environment())
             try:
-                return wait_until("the service is ready", 60, self.is_ready)
+                wait_until("the service is ready", 60, self.is_ready, pause=0.01)
+                self.ready_after = time.monotonic() - began
+                return
             except Broken:
                 self.stop()
                 if last or "in use" not in self.machine.log_of(self.log):
