@@ -75,7 +75,7 @@ table! {
 table! {
     account_keys (account_id, fingerprint) {
         account_id -> Text,
-        fingerprint -> Text,
+        fingerprint -> Binary,
         first_used_at -> BigInt,
     }
 }

@@ -1,11 +1,11 @@
 //! When accounts first got a token for an ACME account key.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer};
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Text};
 use serde_json::json;
 
-use super::probe_query::ProbeQuery;
-use super::versioned::ROWS_PER_INSERT;
+use super::probe_query::{BYTES, ProbeQuery, bytes};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, Fingerprint};
 use crate::store::connection::{AnyConnection, on_either};
@@ -18,7 +18,7 @@ use crate::store::tx::Tx;
 #[diesel(table_name = account_keys, treat_none_as_default_value = false)]
 pub(in crate::store) struct AccountKeyRow {
     account_id: String,
-    fingerprint: String,
+    fingerprint: Vec<u8>,
     first_used_at: i64,
 }
 
@@ -26,7 +26,7 @@ impl AccountKeyRow {
     pub(in crate::store) fn new(account: &AccountId, key: Fingerprint, at: Time) -> Self {
         Self {
             account_id: account.to_string(),
-            fingerprint: key.to_string(),
+            fingerprint: key.as_bytes().to_vec(),
             first_used_at: at.timestamp(),
         }
     }
@@ -43,13 +43,13 @@ impl Tx<'_> {
             return Ok(found);
         }
         let probes = keys.iter().enumerate().map(|(n, (account, key))| {
-            json!({ "request": n, "account_id": account, "fingerprint": key.to_string() })
+            json!({ "request": n, "account_id": account, "fingerprint": bytes(key.as_bytes()) })
         });
         let query = ProbeQuery::<(Integer, BigInt)>::new(
             &[
                 ("request", "INTEGER"),
                 ("account_id", "TEXT"),
-                ("fingerprint", "TEXT"),
+                ("fingerprint", BYTES),
             ],
             [
                 "SELECT p.request, t.first_used_at FROM ",
@@ -74,21 +74,37 @@ impl Tx<'_> {
         &mut self,
         rows: &[AccountKeyRow],
     ) -> Result<(), StoreError> {
-        for chunk in rows.chunks(ROWS_PER_INSERT) {
-            self.run(|connection| insert(connection, chunk))?;
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.run(|connection| match connection {
+            AnyConnection::Sqlite(c) => insert_into_sqlite(c, rows),
+            AnyConnection::Postgres(c) => insert_into_postgres(c, rows),
+        })
     }
 }
 
-fn insert(connection: &mut AnyConnection, rows: &[AccountKeyRow]) -> QueryResult<usize> {
-    match connection {
-        AnyConnection::Sqlite(c) => diesel::insert_or_ignore_into(account_keys::table)
-            .values(rows)
-            .execute(c),
-        AnyConnection::Postgres(c) => diesel::insert_into(account_keys::table)
-            .values(rows)
-            .on_conflict_do_nothing()
-            .execute(c),
+/// Row by row: a statement for several would be prepared anew for each number of them.
+fn insert_into_sqlite(c: &mut SqliteConnection, rows: &[AccountKeyRow]) -> QueryResult<()> {
+    for row in rows {
+        diesel::insert_or_ignore_into(account_keys::table)
+            .values(row)
+            .execute(c)?;
     }
+    Ok(())
+}
+
+fn insert_into_postgres(c: &mut PgConnection, rows: &[AccountKeyRow]) -> QueryResult<()> {
+    let accounts: Vec<&str> = rows.iter().map(|row| row.account_id.as_str()).collect();
+    let keys: Vec<&[u8]> = rows.iter().map(|row| row.fingerprint.as_slice()).collect();
+    let times: Vec<i64> = rows.iter().map(|row| row.first_used_at).collect();
+    sql_query(
+        "INSERT INTO account_keys (account_id, fingerprint, first_used_at) \
+         SELECT * FROM unnest($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind::<Array<Text>, _>(accounts)
+    .bind::<Array<Binary>, _>(keys)
+    .bind::<Array<BigInt>, _>(times)
+    .execute(c)?;
+    Ok(())
 }

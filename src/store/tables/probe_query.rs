@@ -45,6 +45,14 @@ impl<S> ProbeQuery<S> {
     }
 }
 
+/// The type of a column of bytes, whose values are written by [`bytes`].
+pub(in crate::store) const BYTES: &str = "BYTEA";
+
+/// Bytes in JSON, as PostgreSQL reads them.
+pub(in crate::store) fn bytes(value: &[u8]) -> String {
+    format!("\\x{}", hex::encode(value))
+}
+
 /// What cannot be written, which no probe is, makes the query fail: without its probes it would
 /// find nothing, and a decision would take that for an answer.
 fn array(probes: &[impl Serialize]) -> String {
@@ -66,7 +74,10 @@ impl<S> QueryFragment<Pg> for ProbeQuery<S> {
 impl<S> QueryFragment<Sqlite> for ProbeQuery<S> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(self.before);
-        let columns = self.columns(|name, _| format!("value ->> '{name}' AS {name}"));
+        let columns = self.columns(|name, kind| match kind {
+            BYTES => format!("unhex(substr(value ->> '{name}', 3)) AS {name}"),
+            _ => format!("value ->> '{name}' AS {name}"),
+        });
         out.push_sql(&format!("(SELECT {columns} FROM json_each("));
         out.push_bind_param::<Text, String>(&self.probes)?;
         // The limit keeps SQLite from taking the values out of the JSON anew for each row.

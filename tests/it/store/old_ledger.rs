@@ -10,13 +10,18 @@ use tn_authority::domain::{AuditEvent, Caller, Role};
 use tn_authority::store::{EventFilter, GrantFilter, Page, Store};
 
 use super::old_rows::{CHAIN, insert, old_database, old_grants, sql_of, text};
-use crate::support::{Db, Kind, Setup, World, account, number};
+use crate::control::proven::{mints_for_key, set, setup};
+use crate::support::{Db, Kind, Setup, World, account, clock_starts, code, fingerprint, number};
 
 both! {
     grants_and_events_of_older_versions_are_answered_as_before,
     what_was_withdrawn_stays_so_and_is_in_the_feed,
     the_way_back_loses_no_grant_and_no_event,
+    keys_of_accounts_stay_known_there_and_back,
 }
+
+const OLD_KEYS_ALONE: &str = r#"@id("young") @code("young-key")
+    forbid (principal, action == Action::"mint", resource) when { context.key_age < 3600 };"#;
 
 /// How many old grants there are; more by this variable.
 const MANY: &str = "TN_AUTHORITY_TEST_OLD_GRANTS";
@@ -229,4 +234,22 @@ fn the_way_back_loses_no_grant_and_no_event(world: World) {
         },
     );
     assert_eq!(found.len(), 3);
+}
+
+fn keys_of_accounts_stay_known_there_and_back(kind: Kind) {
+    let db = old_database(kind);
+    let (key, an_hour_ago) = (fingerprint(), clock_starts().timestamp() - 3_600);
+    db.execute(&format!(
+        "INSERT INTO account_keys (account_id, fingerprint, first_used_at) VALUES ('acme', '{key}', {an_hour_ago})"
+    ));
+    Store::migrate(&db.url()).expect("the migrations");
+    for file in ["down.sql", "up.sql"] {
+        db.execute(&sql_of(kind, "0024_account_keys", file));
+    }
+    let world = World::over(Arc::new(db), setup(set(OLD_KEYS_ALONE), 0));
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "1.212.555.1XXX");
+    let mints = |key: u8| mints_for_key(&world, "acme", &["one:12125551007"], key);
+    mints(0x5e).expect("a token");
+    assert_eq!(code(&mints(0x66)), "young-key");
 }
