@@ -200,10 +200,17 @@ fn ask_until_nobody_answers(address: SocketAddr, key: &str, tell: &Sender<String
     let Ok(mut answers) = connection.try_clone().map(BufReader::new) else {
         return;
     };
+    let mut refused = 0;
     while connection.write_all(request.as_bytes()).is_ok() {
         let Some(answer) = read_answer(&mut answers) else {
             return;
         };
+        // The database of a busy machine may be late; such a request is repeated.
+        if answer["status"] == 503 && refused < 100 {
+            refused += 1;
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        }
         let jti = answer["jti"]
             .as_str()
             .unwrap_or_else(|| panic!("no token: {answer}"));
