@@ -312,34 +312,16 @@ impl Tx<'_> {
 
 #[cfg(test)]
 mod tests {
-    use diesel::sql_types::Text;
-    use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
-
     use super::*;
-    use crate::store::connector::IfMissing;
-    use crate::store::{DatabaseUrl, Store};
-
-    #[derive(Debug, QueryableByName)]
-    struct PlanStep {
-        #[diesel(sql_type = Text)]
-        detail: String,
-    }
+    use crate::store::tables::query_plan::query_plan;
 
     /// A port-out must not get slower with the proofs of all years.
     #[test]
     fn the_proofs_of_a_range_are_found_by_an_index() {
-        let dir = tempfile::TempDir::new().expect("a folder");
-        let url = DatabaseUrl::Sqlite(dir.path().join("plan.db"));
-        Store::migrate(&url).expect("migrations");
-        let Ok(AnyConnection::Sqlite(mut connection)) = url.connect(IfMissing::Fail) else {
-            panic!("SQLite")
-        };
         let ranges = "(SELECT value ->> 0 AS first, value ->> 1 AS last, value ->> 2 AS at, \
                       value ->> 3 AS whose FROM json_each('[[1,2,3,\"\"]]')) r";
-        let statement = end_statement(ranges, ["'x'", "1"]);
-        let plan = sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
-        let steps: Vec<PlanStep> = plan.load(&mut connection).expect("a plan");
-        let found = |text: &str| steps.iter().any(|step| step.detail.contains(text));
+        let steps = query_plan(&end_statement(ranges, ["'x'", "1"]));
+        let found = |text: &str| steps.iter().any(|step| step.contains(text));
         assert!(
             found("SEARCH c USING INDEX control_proofs_by_number (position>? AND position<?)"),
             "{steps:#?}"

@@ -65,7 +65,7 @@ impl LedgerRows {
             .event
             .as_ref()
             .and_then(|one| one.caller_account.as_ref());
-        let caller = CallerRow::new(&grant.caller, confined_to);
+        let caller = CallerRow::new(&grant.caller, confined_to, &grant.account);
         let row = Row::new(new, terms.id, caller.id)?;
         let ranges = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
         let later = ranges.into_iter().zip(1..).skip(1);

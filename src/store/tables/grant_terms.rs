@@ -82,13 +82,26 @@ impl TermsRow {
 }
 
 impl CallerRow {
-    pub(super) fn new(caller: &str, account: Option<&AccountId>) -> Self {
+    /// The caller of a grant to `grantee`, and the account that it is confined to.
+    pub(super) fn new(caller: &str, account: Option<&AccountId>, grantee: &AccountId) -> Self {
+        let is_grantee = account == Some(grantee);
         let account = account.map_or("", AccountId::as_str);
+        let bits = digest([caller, account]) & i64::MAX;
         Self {
-            id: digest([caller, account]),
+            id: match is_grantee {
+                true => !bits,
+                false if UPGRADED.contains(&bits) => i64::MAX - bits,
+                false => bits,
+            },
             caller: caller.to_owned(),
             account_id: account.to_owned(),
         }
+    }
+
+    /// Whether all grants that refer to it are of the account that the caller is confined to: they
+    /// are found by that account, and are not in the index by caller.
+    pub(super) const fn is_grantee(&self) -> bool {
+        self.id < 0
     }
 
     pub(super) fn account(&self) -> Result<Option<AccountId>, StoreError> {
@@ -98,8 +111,9 @@ impl CallerRow {
     }
 }
 
-/// 64 bits. A caller who chooses its name can find two names with the same digest, and so have its
-/// own grants attributed to either; to find a digest of another's name takes 2^64 attempts.
+/// 64 bits, of which callers have 63. A caller who chooses its name can find two names with the same
+/// digest, and so have its own grants attributed to either; to find a digest of another's name takes
+/// 2^63 attempts.
 fn digest<const N: usize>(values: [&str; N]) -> i64 {
     let mut digest = Sha256::new();
     for value in values {
@@ -150,28 +164,27 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// The ids of a caller whose grants have events of their own: one for each account that it was
-    /// ever confined to. With `within`, only those that were confined to these accounts.
-    pub(super) fn ids_of_caller(
+    /// The rows of a caller whose grants have events of their own: up to two for each account that
+    /// it was ever confined to. With `confined`, only those that were confined to these accounts.
+    pub(super) fn rows_of_caller(
         &mut self,
         caller: &str,
         confined: Option<&Within>,
-    ) -> Result<Vec<i64>, StoreError> {
+    ) -> Result<Vec<CallerRow>, StoreError> {
         self.run(|connection| {
             on_either!(connection, c => {
                 let mut query = grant_callers::table
                     .filter(grant_callers::caller.eq(caller))
-                    .select(grant_callers::id)
                     .into_boxed();
                 if let Some(confined) = confined {
                     query = query.filter(grant_callers::account_id.eq_any(within!(confined)));
                 }
-                query.load::<i64>(c)
+                query.load::<CallerRow>(c)
             })
         })
-        .map(|mut ids| {
-            ids.retain(|id| !UPGRADED.contains(id));
-            ids
+        .map(|mut rows| {
+            rows.retain(|row| !UPGRADED.contains(&row.id));
+            rows
         })
     }
 

@@ -37,6 +37,8 @@ pub(super) mod jobs;
 mod ledger_bounds;
 pub(super) mod overlap;
 pub(super) mod probe_query;
+#[cfg(test)]
+mod query_plan;
 pub(super) mod range_probes;
 pub(super) mod renewals;
 pub(super) mod replicas;

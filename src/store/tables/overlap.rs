@@ -246,38 +246,13 @@ impl<T, C> RunQueryDsl<C> for OverlapQuery<T> {}
 
 #[cfg(test)]
 mod tests {
-    use diesel::sql_types::{Nullable, Text};
-    use diesel::{QueryableByName, RunQueryDsl as _, debug_query, sql_query};
-
     use super::*;
     use crate::domain::clock::from_unix;
-    use crate::store::connection::AnyConnection;
-    use crate::store::connector::IfMissing;
     use crate::store::schema::{allocations, delegations, departures, exclusions};
-    use crate::store::{DatabaseUrl, Store};
+    use crate::store::tables::query_plan::{query_plan, text_of};
 
-    #[derive(Debug, QueryableByName)]
-    struct Step {
-        #[diesel(sql_type = Nullable<Text>)]
-        detail: Option<String>,
-    }
-
-    /// SQLite's query plan. It has no statistics, so the plan is the same for any size.
     fn plan<T>(query: &OverlapQuery<T>) -> Vec<String> {
-        let dir = tempfile::TempDir::new().expect("a folder");
-        let url = DatabaseUrl::Sqlite(dir.path().join("plan.db"));
-        Store::migrate(&url).expect("migrations");
-        let Ok(AnyConnection::Sqlite(mut connection)) = url.connect(IfMissing::Fail) else {
-            panic!("SQLite")
-        };
-        let sql = debug_query::<Sqlite, _>(query).to_string();
-        let (sql, _) = sql.rsplit_once(" -- binds").expect("the text of a query");
-        let steps = sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load::<Step>(&mut connection);
-        steps
-            .expect("a plan")
-            .into_iter()
-            .filter_map(|step| step.detail)
-            .collect()
+        query_plan(&text_of(query))
     }
 
     #[test]
@@ -378,9 +353,7 @@ mod tests {
                 1,
             )
             .cut_from(Some(Uuid::from_u128(parent)));
-            let sql = debug_query::<Sqlite, _>(&query).to_string();
-            let (sql, _) = sql.rsplit_once(" -- binds").expect("the text of a query");
-            sql.to_owned()
+            text_of(&query)
         };
         assert_eq!(text("+12125551001", 1, 2), text("+4930123", 3, 4));
     }

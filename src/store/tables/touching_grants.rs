@@ -157,44 +157,23 @@ impl<C> RunQueryDsl<C> for TouchingIds {}
 
 #[cfg(test)]
 mod tests {
-    use diesel::sql_types::Text;
-    use diesel::{QueryableByName, debug_query, sql_query};
-
     use super::*;
-    use crate::store::connection::AnyConnection;
-    use crate::store::connector::IfMissing;
-    use crate::store::{DatabaseUrl, Store};
-
-    #[derive(Debug, QueryableByName)]
-    struct PlanStep {
-        #[diesel(sql_type = Text)]
-        detail: String,
-    }
+    use crate::store::tables::query_plan::{query_plan, text_of};
 
     fn query(number: &str) -> String {
         let number: crate::domain::Tn = number.parse().expect("a number");
         let touching = Touching::new(number.into(), 7);
-        let query = touching.ids(vec![1], vec![2], 10);
-        let sql = debug_query::<Sqlite, _>(&query).to_string();
-        let (sql, _) = sql.rsplit_once(" -- binds").expect("the text of a query");
-        sql.to_owned()
+        text_of(&touching.ids(vec![1], vec![2], 10))
     }
 
     #[test]
     fn sqlite_probes_an_index_of_each_table_for_each_span() {
-        let dir = tempfile::TempDir::new().expect("a folder");
-        let url = DatabaseUrl::Sqlite(dir.path().join("plan.db"));
-        Store::migrate(&url).expect("migrations");
-        let Ok(AnyConnection::Sqlite(mut connection)) = url.connect(IfMissing::Fail) else {
-            panic!("SQLite")
-        };
-        let sql = format!("EXPLAIN QUERY PLAN {}", query("+12125551001"));
-        let plan: Vec<PlanStep> = sql_query(sql).load(&mut connection).expect("a plan");
+        let plan = query_plan(&query("+12125551001"));
         for index in ["grants_by_number", "grant_numbers_by_number"] {
             let step = format!(
                 "SEARCH r USING INDEX {index} (span=? AND first_position>? AND first_position<?)"
             );
-            assert!(plan.iter().any(|one| one.detail == step), "{plan:#?}");
+            assert!(plan.contains(&step), "{plan:#?}");
         }
         assert_eq!(query("+12125551001"), query("+4930123"));
     }

@@ -7,6 +7,7 @@ use tn_authority::domain::{AuditEvent, Role};
 use tn_authority::store::{EventFilter, GrantFilter, Page};
 use uuid::Uuid;
 
+use super::resellers::{LINE, lent_down};
 use super::trail::{all, auditor, told};
 use crate::support::{World, account, request};
 
@@ -14,6 +15,7 @@ both! {
     grants_refusals_and_changes_are_one_trail_in_their_order,
     pages_of_any_size_hold_the_same_events,
     filters_ask_the_ledger_only_for_what_it_has,
+    a_caller_s_events_are_found_whoever_got_the_tokens,
     the_bounds_of_the_ledger_are_never_below_its_grants,
 }
 
@@ -207,4 +209,31 @@ fn the_bounds_of_the_ledger_are_never_below_its_grants(world: World) {
     );
     world.seconds_pass(43_200);
     assert_eq!(outstanding(), 0);
+}
+
+fn a_caller_s_events_are_found_whoever_got_the_tokens(world: World) {
+    lent_down(&world);
+    let [.., above, shop] = LINE;
+    let portal = world.caller(Role::Portal, &[above, shop]);
+    let confined = world.caller(Role::Account, &[shop]);
+    let mut expected = [Vec::new(), Vec::new()];
+    for (caller, id, number) in [
+        (&portal, above, "one:12125551002"),
+        (&confined, shop, "one:12125551001"),
+        (&portal, shop, "one:12125551001"),
+        (&confined, shop, "one:12125551001"),
+    ] {
+        let asked = request(&[number], false, None);
+        let issued = world.mints_as(caller, id, asked).expect("a token");
+        expected[usize::from(caller.id == confined.id)].push(json!(issued.jti));
+    }
+    for (caller, expected) in [portal, confined].into_iter().zip(expected) {
+        let by_caller = EventFilter {
+            caller: Some(caller.id),
+            ..EventFilter::default()
+        };
+        let found = all(&world, &auditor(&world), by_caller).into_iter();
+        let found: Vec<_> = found.map(|event| event.detail["jti"].clone()).collect();
+        assert_eq!(found, expected);
+    }
 }

@@ -211,6 +211,19 @@ fn the_way_back_loses_no_grant_and_no_event(world: World) {
     }
     let (grants, events) = (world.grants(), world.trail("acme"));
     let kind = world.db.kind();
+    // Callers had ids below 0 for whichever grants.
+    for file in ["down.sql", "up.sql"] {
+        world
+            .db
+            .execute(&sql_of(kind, "0026_grants_by_caller", file));
+    }
+    let by_caller = EventFilter {
+        caller: Some(grants[0].caller.clone()),
+        action: Some("issue".to_owned()),
+        ..EventFilter::default()
+    };
+    let found_by_caller = trail(&world, &world.caller(Role::Auditor, &[]), &by_caller, 2);
+    assert_eq!(found_by_caller.len(), grants.len());
     world.db.execute(&sql_of(kind, "0021_ledger", "down.sql"));
     world.db.execute(&sql_of(kind, "0021_ledger", "up.sql"));
     let without_iss = |grant: &Grant| Grant {
