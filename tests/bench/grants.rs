@@ -89,6 +89,7 @@ fn record(
     let new = new.iter().map(|(grant, event)| NewGrant {
         grant,
         event: GrantEvent::of(grant, event),
+        has_new_key: false,
     });
     tx.insert_grants(&new.collect::<Vec<_>>())
 }

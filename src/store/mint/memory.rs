@@ -2,6 +2,7 @@
 //! which keys of accounts are known. What a transaction adds counts only once it is committed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::clock::Time;
 use crate::domain::issuance::{RefusalSums, StagedRefusals};
+use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Fingerprint};
 
 /// How many keys are remembered, at some 100 bytes each.
@@ -55,8 +57,21 @@ impl MintMemory {
 pub(super) struct KnownKeys(Cache<KeyId, Option<Time>>);
 
 impl KnownKeys {
-    pub(super) fn has(&self, account: &AccountId, key: Fingerprint) -> bool {
-        self.0.get(&id(account, key)).is_some()
+    /// Whether the key of a grant has to be recorded with it: it is neither known nor staged, and
+    /// then is staged.
+    pub(super) fn is_new(&self, grant: &Grant, staged: &mut StagedKeys) -> bool {
+        let id = id(&grant.account, grant.fingerprint);
+        if self.0.get(&id).is_some() {
+            return false;
+        }
+        match staged.0.entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                // It can be there already, and then was first used at another time.
+                entry.insert(None);
+                true
+            }
+        }
     }
 
     pub(super) fn first_used(&self, account: &AccountId, key: Fingerprint) -> Option<Time> {
@@ -69,15 +84,6 @@ impl KnownKeys {
 pub(super) struct StagedKeys(HashMap<KeyId, Option<Time>>);
 
 impl StagedKeys {
-    pub(super) fn has(&self, account: &AccountId, key: Fingerprint) -> bool {
-        self.0.contains_key(&id(account, key))
-    }
-
-    /// Adds a key that was inserted, unless it was there already: then at another time.
-    pub(super) fn add_inserted(&mut self, account: &AccountId, key: Fingerprint) {
-        self.0.entry(id(account, key)).or_insert(None);
-    }
-
     pub(super) fn add_read(&mut self, account: &AccountId, key: Fingerprint, first_used: Time) {
         self.0.insert(id(account, key), Some(first_used));
     }

@@ -2,7 +2,6 @@
 //! table; decide each order, which is pure; write the grants and all audit events, one statement a
 //! table.
 
-mod account_keys;
 mod facts;
 mod memory;
 mod overlapping;
@@ -113,13 +112,12 @@ pub(super) fn decide_and_record(
         granted.extend(grant.map(|grant| NewGrant {
             grant,
             event: of_grant,
+            has_new_key: memory.keys.is_new(grant, &mut staged.keys),
         }));
     }
     drop(sums);
     if !granted.is_empty() {
         tx.insert_grants(&granted)?;
-        let granted: Vec<&Grant> = granted.iter().map(|new| new.grant).collect();
-        account_keys::record_new(tx, &granted, &memory.keys, &mut staged.keys)?;
     }
     if !events.is_empty() {
         tx.insert_audit_events(&events)?;

@@ -1,33 +1,35 @@
 //! When accounts first got a token for an ACME account key.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Text};
+use diesel::sql_types::{BigInt, Integer};
 use serde_json::json;
 
 use super::probe_query::{BYTES, ProbeQuery, bytes};
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Fingerprint};
-use crate::store::connection::{AnyConnection, on_either};
+use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::account_keys;
 use crate::store::tx::Tx;
 
 /// An ACME account key of an account, and when the account first got a token for it.
-#[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = account_keys, treat_none_as_default_value = false)]
-pub(in crate::store) struct AccountKeyRow {
-    account_id: String,
-    fingerprint: Vec<u8>,
-    first_used_at: i64,
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Insertable)]
+#[diesel(table_name = account_keys)]
+pub(super) struct AccountKeyRow {
+    pub(super) account_id: String,
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) first_used_at: i64,
 }
 
-impl AccountKeyRow {
-    pub(in crate::store) fn new(account: &AccountId, key: Fingerprint, at: Time) -> Self {
+impl From<&Grant> for AccountKeyRow {
+    fn from(grant: &Grant) -> Self {
         Self {
-            account_id: account.to_string(),
-            fingerprint: key.as_bytes().to_vec(),
-            first_used_at: at.timestamp(),
+            account_id: grant.account.to_string(),
+            fingerprint: grant.fingerprint.as_bytes().to_vec(),
+            first_used_at: grant.issued_at.timestamp(),
         }
     }
 }
@@ -68,43 +70,17 @@ impl Tx<'_> {
         }
         Ok(found)
     }
-
-    /// Inserts these keys, which are distinct, unless they are known already.
-    pub(in crate::store) fn insert_account_keys(
-        &mut self,
-        rows: &[AccountKeyRow],
-    ) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.run(|connection| match connection {
-            AnyConnection::Sqlite(c) => insert_into_sqlite(c, rows),
-            AnyConnection::Postgres(c) => insert_into_postgres(c, rows),
-        })
-    }
 }
 
-/// Row by row: a statement for several would be prepared anew for each number of them.
-fn insert_into_sqlite(c: &mut SqliteConnection, rows: &[AccountKeyRow]) -> QueryResult<()> {
+/// Inserts those of these rows that are missing. PostgreSQL does it with the grants.
+pub(super) fn insert_missing(
+    connection: &mut SqliteConnection,
+    rows: &BTreeSet<AccountKeyRow>,
+) -> QueryResult<()> {
     for row in rows {
         diesel::insert_or_ignore_into(account_keys::table)
             .values(row)
-            .execute(c)?;
+            .execute(connection)?;
     }
-    Ok(())
-}
-
-fn insert_into_postgres(c: &mut PgConnection, rows: &[AccountKeyRow]) -> QueryResult<()> {
-    let accounts: Vec<&str> = rows.iter().map(|row| row.account_id.as_str()).collect();
-    let keys: Vec<&[u8]> = rows.iter().map(|row| row.fingerprint.as_slice()).collect();
-    let times: Vec<i64> = rows.iter().map(|row| row.first_used_at).collect();
-    sql_query(
-        "INSERT INTO account_keys (account_id, fingerprint, first_used_at) \
-         SELECT * FROM unnest($1, $2, $3) ON CONFLICT DO NOTHING",
-    )
-    .bind::<Array<Text>, _>(accounts)
-    .bind::<Array<Binary>, _>(keys)
-    .bind::<Array<BigInt>, _>(times)
-    .execute(c)?;
     Ok(())
 }

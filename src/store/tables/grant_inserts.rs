@@ -1,13 +1,15 @@
-//! Inserts grants, with what they have in common and the bounds of the ledger. The text of each
+//! Inserts grants, with what they have in common, the keys that are new, and the bounds of the
+//! ledger. The text of each
 //! statement is the same for any number of grants, so it is prepared once: PostgreSQL takes the
 //! columns as arrays, and SQLite the rows one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 
+use super::account_keys::{self, AccountKeyRow};
 use super::grant_terms::{self, CallerRow, TermsRow};
 use super::grants::Row;
 use crate::domain::issuance::GrantEvent;
@@ -30,6 +32,8 @@ pub struct NewGrant<'a> {
     pub grant: &'a Grant,
     /// Its audit event; `None` if that is recorded by itself.
     pub event: Option<GrantEvent>,
+    /// Whether the account has perhaps had no token for the key, so that its first use is recorded.
+    pub has_new_key: bool,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -52,6 +56,7 @@ struct LedgerRows {
     // In one order on all replicas, so that two which insert the same ones do not deadlock.
     terms: BTreeMap<i64, TermsRow>,
     callers: BTreeMap<i64, CallerRow>,
+    keys: BTreeSet<AccountKeyRow>,
     /// The latest expiry of each chain, rounded up.
     expiries: BTreeMap<String, i64>,
     longest_lifetime: i64,
@@ -87,6 +92,9 @@ impl LedgerRows {
         }
         self.terms.entry(terms.id).or_insert(terms);
         self.callers.entry(caller.id).or_insert(caller);
+        if new.has_new_key {
+            self.keys.insert(AccountKeyRow::from(grant));
+        }
         self.grants.push(row);
         Ok(())
     }
@@ -123,6 +131,7 @@ impl Tx<'_> {
 impl LedgerRows {
     fn insert_into_sqlite(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
         grant_terms::insert_missing(connection, &self.terms, &self.callers)?;
+        account_keys::insert_missing(connection, &self.keys)?;
         let bound =
             ledger_bounds::table.filter(ledger_bounds::longest_lifetime.lt(self.longest_lifetime));
         diesel::update(bound)
@@ -201,6 +210,9 @@ impl LedgerRows {
             .bind::<Array<Text>, _>(column!(rows, &justified_by))
             .bind::<Array<Nullable<Text>>, _>(column!(rows, &withdrawal_reason))
             .bind::<Array<Nullable<Text>>, _>(column!(rows, &event))
+            .bind::<Array<Text>, _>(column!(self.keys, &account_id))
+            .bind::<Array<Binary>, _>(column!(self.keys, &fingerprint))
+            .bind::<Array<BigInt>, _>(column!(self.keys, first_used_at))
             .execute(connection)?;
         if self.numbers.is_empty() {
             return Ok(());
@@ -227,7 +239,9 @@ const INSERT_GRANTS: &str = "\
     bounds AS (UPDATE ledger_bounds SET longest_lifetime = $12 WHERE longest_lifetime < $12), \
     chains AS (UPDATE signing_chains SET last_expiry = signed.until \
     FROM unnest($13, $14) AS signed (chain, until) WHERE signing_chains.name = signed.chain \
-    AND (signing_chains.last_expiry IS NULL OR signing_chains.last_expiry < signed.until)) \
+    AND (signing_chains.last_expiry IS NULL OR signing_chains.last_expiry < signed.until)), \
+    keys AS (INSERT INTO account_keys (account_id, fingerprint, first_used_at) \
+    SELECT * FROM unnest($31, $32, $33) ON CONFLICT DO NOTHING) \
     INSERT INTO grants (issued_at, expires_at, first_position, last_position, span, withdrawn_at, \
     caller_id, terms_id, jti, request_id, fingerprint, account_id, tkvalue, justified_by, \
     withdrawal_reason, event) SELECT * FROM unnest($15, $16, $17, $18, $19, $20, $21, $22, $23, \

@@ -137,11 +137,15 @@ fn a_set_that_refers_to_no_rows_reads_none(kind: Kind) {
         "control_receipts",
         "control_early_receipts",
         "control_proofs",
-        "account_keys",
     ] {
         world.db.execute(&format!("DROP TABLE {table}"));
     }
-    mint().expect("a token for a key that is remembered");
+    mint().expect("a token");
+    world.db.execute("DROP TABLE account_keys");
+    // On PostgreSQL the statement that inserts grants inserts keys, too.
+    if kind == Kind::Sqlite {
+        mint().expect("a token for a key that is remembered");
+    }
     let new = mints_for_key(&world, "acme", &[NUMBER], 0x66);
     assert!(
         matches!(new, Err(IssueError::Store(_))),

@@ -276,7 +276,11 @@ fn a_batch_of_any_size_is_one_transaction(world: World) {
         })
         .collect();
     let many = world.authority.store().write_alongside("many", move |tx| {
-        let new = grants.iter().map(|grant| NewGrant { grant, event: None });
+        let new = grants.iter().map(|grant| NewGrant {
+            grant,
+            event: None,
+            has_new_key: false,
+        });
         tx.insert_grants(&new.collect::<Vec<_>>())?;
         tx.insert_audit_events(&events)
     });
