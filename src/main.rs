@@ -12,6 +12,7 @@ use commands::{
     control_agent, delegation, demo, exclusion, explain, fingerprint, import, migrate, policy,
     redeem, serve, signer, tn_auth_list, verify,
 };
+use tn_authority::app::Signals;
 use tn_authority::config::Config;
 use tn_authority::telemetry;
 
@@ -46,6 +47,16 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Tool(Tool),
+    /// Run the service until SIGTERM or SIGINT.
+    ///
+    /// It serves the API at `server.listen`, and metrics and health at `operations.listen`. On
+    /// SIGTERM it accepts no more requests and finishes those in progress. SIGHUP makes it read
+    /// its certificates again immediately: those for signing, those of TLS, and the client CAs.
+    ///
+    /// Exits with 77 if it cannot start because a hardware security module refuses the PIN. It must
+    /// not be started again then, since each start is another try. Exits with 78 if it cannot start
+    /// because of its configuration, which another start does not change.
+    Serve,
     #[command(flatten)]
     ServiceCommand(ServiceCommand),
 }
@@ -71,16 +82,6 @@ enum Tool {
 /// Commands that need the configuration, and most of them the database.
 #[derive(Debug, Subcommand)]
 enum ServiceCommand {
-    /// Run the service until SIGTERM or SIGINT.
-    ///
-    /// It serves the API at `server.listen`, and metrics and health at `operations.listen`. On
-    /// SIGTERM it accepts no more requests and finishes those in progress. SIGHUP makes it read
-    /// its certificates again immediately: those for signing, those of TLS, and the client CAs.
-    ///
-    /// Exits with 77 if it cannot start because a hardware security module refuses the PIN. It must
-    /// not be started again then, since each start is another try. Exits with 78 if it cannot start
-    /// because of its configuration, which another start does not change.
-    Serve,
     /// Apply the migrations that the database does not have yet.
     ///
     /// `serve` does the same at its start, unless `database.migrate` is `false`.
@@ -115,6 +116,7 @@ fn main() {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Tool(tool) => run_tool(tool, cli.config.as_deref()),
+        Command::Serve => run_service(cli.config.as_deref()),
         Command::ServiceCommand(service) => configured(cli.config.as_deref(), service),
     };
     let exit = outcome.unwrap_or_else(|error| commands::report(&*error));
@@ -135,24 +137,25 @@ fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
     }
 }
 
-fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome {
+fn run_service(file: Option<&Path>) -> commands::Outcome {
+    // First of all: until then, SIGHUP ends the process.
+    let signals = Signals::watch()?;
     let config = match Config::load(file) {
         Ok(config) => config,
-        Err(error) if matches!(service, ServiceCommand::Serve) => {
+        Err(error) => {
             commands::report(&error);
             return Ok(commands::Exit::CONFIGURATION);
         }
-        Err(error) => return Err(error.into()),
     };
     // A command prints its results to standard output; the log is all that a service prints.
-    let level = if matches!(service, ServiceCommand::Serve) {
-        LevelFilter::Info
-    } else {
-        LevelFilter::Warn
-    };
-    telemetry::init(config.log.format, level)?;
+    telemetry::init(config.log.format, LevelFilter::Info)?;
+    serve::run(&config, &signals)
+}
+
+fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome {
+    let config = Config::load(file)?;
+    telemetry::init(config.log.format, LevelFilter::Warn)?;
     match service {
-        ServiceCommand::Serve => serve::run(&config),
         ServiceCommand::Migrate => migrate::run(&config),
         ServiceCommand::Check(args) => check::run(&args, &config),
         ServiceCommand::Account(command) => account::run(command, &config),

@@ -10,11 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use actix_web::rt;
-use actix_web::rt::signal::unix::{SignalKind, signal};
-
 use super::file_reload::FileReload;
 use super::http::ListenerTls;
+use super::signals::Signals;
 use super::supervisor::Supervisor;
 use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ReproofRun, ScanMode};
@@ -40,7 +38,7 @@ pub(super) fn start(
     service: &Arc<Service>,
     config: &Config,
     tls: Option<Arc<ListenerTls>>,
-    supervisor: &Arc<Supervisor>,
+    (supervisor, signals): (&Arc<Supervisor>, &Signals),
     url: &DatabaseUrl,
 ) -> io::Result<Vec<Periodic>> {
     let tasks = &service.authority.metrics().background;
@@ -95,7 +93,7 @@ pub(super) fn start(
             Ok(PollProgress::Done)
         },
     )?);
-    run_at_hangups(tasks.start("hangups"), &all[reading..])?;
+    run_at_hangups(tasks.start("hangups"), &all[reading..], signals)?;
 
     if let Some(dir) = config.policy.dir.clone() {
         let authority = Arc::clone(&service.authority);
@@ -246,18 +244,17 @@ impl Periodic {
 }
 
 /// Also runs this work at each SIGHUP. Must be called inside [`super::block_on`].
-fn run_at_hangups(task: RunningTask, work: &[Periodic]) -> io::Result<()> {
-    let mut hangups = signal(SignalKind::hangup())?;
+fn run_at_hangups(task: RunningTask, work: &[Periodic], signals: &Signals) -> io::Result<()> {
     let work: Vec<Sender<Message>> = work.iter().map(|one| one.messages.clone()).collect();
-    rt::spawn(async move {
-        while hangups.recv().await.is_some() {
-            let told = work.iter().map(|one| one.send(Message::Hangup));
-            if told.flatten().count() == 0 {
-                return task.stop();
-            }
+    let mut task = Some(task);
+    signals.at_hangups(move || {
+        let sent = work.iter().map(|one| one.send(Message::Hangup));
+        let is_used = sent.flatten().count() > 0;
+        if !is_used && let Some(task) = task.take() {
+            task.stop();
         }
-    });
-    Ok(())
+        is_used
+    })
 }
 
 fn repeat(

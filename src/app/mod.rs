@@ -23,7 +23,7 @@ pub use gateway_warnings::{gateway_warnings, lost_gateway_warnings};
 pub use gateways::{GatewaysError, check_gateways};
 pub use http::{HttpError, Running, Stopper, check_listener, start, start_on};
 pub use settings::{database_timeouts, database_url, migrate_url, passphrase, pkcs11};
-pub use signals::{Termination, on_hangup, on_termination};
+pub use signals::{Signals, on_hangup, on_termination};
 pub use start::{Opened, open_when_reachable, open_with_signer};
 pub use supervisor::Supervisor;
 pub use system_roots::roots_warning;

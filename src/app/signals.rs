@@ -9,35 +9,39 @@ use std::thread;
 
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Whether SIGTERM or SIGINT has arrived. From the first moment on, so that none is lost between
-/// two steps of a start.
+/// The signals of the service: SIGTERM and SIGINT stop it, SIGHUP makes it read its files again.
+/// They are noted from the first moment on, so that none ends the process, or is lost between two
+/// steps of a start.
 #[derive(Debug, Clone)]
-pub struct Termination(Arc<AtomicBool>);
+pub struct Signals {
+    stop: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
+}
 
-impl Termination {
-    /// Takes note of these signals from now on. They no longer end the process.
+impl Signals {
+    /// Takes note of these signals from now on.
     pub fn watch() -> io::Result<Self> {
-        let requested = Arc::<AtomicBool>::default();
-        for signal in [SIGTERM, SIGINT] {
-            flag::register(signal, Arc::clone(&requested))?;
+        let (stop, hangup) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        for (signal, noted) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGHUP, &hangup)] {
+            flag::register(signal, Arc::clone(noted))?;
         }
-        Ok(Self(requested))
+        Ok(Self { stop, hangup })
     }
 
     #[must_use]
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+    pub fn is_stop_requested(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
     }
 
-    /// Runs `then` when a signal arrives, or at once if one has arrived. Must be called inside
-    /// [`block_on`](super::block_on).
-    pub fn when_requested(&self, then: impl Future<Output = ()> + 'static) -> io::Result<()> {
+    /// Runs `then` when the service has to stop, or at once if that was requested before. Must be
+    /// called inside [`block_on`](super::block_on).
+    pub fn when_stopped(&self, then: impl Future<Output = ()> + 'static) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let has_arrived = self.is_requested();
+        let has_arrived = self.is_stop_requested();
         rt::spawn(async move {
             if !has_arrived {
                 tokio::select! {
@@ -46,6 +50,20 @@ impl Termination {
                 }
             }
             then.await;
+        });
+        Ok(())
+    }
+
+    /// Runs `work` at each SIGHUP until it returns `false`, and at once if one has arrived before.
+    /// Must be called inside [`block_on`](super::block_on).
+    pub(super) fn at_hangups(&self, mut work: impl FnMut() -> bool + 'static) -> io::Result<()> {
+        let mut hangups = signal(SignalKind::hangup())?;
+        let has_arrived = self.hangup.load(Ordering::SeqCst);
+        rt::spawn(async move {
+            let mut goes_on = !has_arrived || work();
+            while goes_on && hangups.recv().await.is_some() {
+                goes_on = work();
+            }
         });
         Ok(())
     }

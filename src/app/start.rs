@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::http::{HttpError, Listeners, WaitingServers};
-use super::signals::Termination;
+use super::signals::Signals;
 use super::supervisor::Supervisor;
 use super::{AppError, block_on, compose, database_timeouts, database_url, file_limit, signers};
 use crate::api::{Service, WaitingState};
@@ -46,7 +46,7 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
 pub fn open_when_reachable(
     config: &Config,
     clock: &Clock,
-    (supervisor, termination): (&Supervisor, &Termination),
+    (supervisor, signals): (&Supervisor, &Signals),
 ) -> Result<Option<Opened>, AppError> {
     file_limit::raise();
     // Once only: a hardware security module counts wrong PINs.
@@ -57,13 +57,13 @@ pub fn open_when_reachable(
     let wait = Duration::from_secs(config.database.wait_at_start.into());
     let longest = wait.max(database_timeouts(&config.database).long_statement) + START_TIME;
     let deadline = Instant::now() + wait;
-    let serve_meanwhile = || wait_for_database(config, clock, &signers, &found, termination);
+    let serve_meanwhile = || wait_for_database(config, clock, &signers, &found, signals);
     let mut waiting: Option<WaitingServers> = None;
     loop {
         let attempt = OpeningAttempt::start(config, clock, &signers, &found);
         let (attempt, began) = (attempt.map_err(HttpError::Serve)?, Instant::now());
         let outcome = loop {
-            if termination.is_requested() {
+            if signals.is_stop_requested() {
                 return Ok(None);
             }
             if let Some(outcome) = attempt.outcome_within(PAUSE) {
@@ -141,7 +141,7 @@ fn wait_for_database(
     clock: &Clock,
     signers: &Arc<Signers>,
     found: &ScanResult,
-    termination: &Termination,
+    signals: &Signals,
 ) -> Result<WaitingServers, AppError> {
     signers.publish_found(found);
     let waiting = WaitingState {
@@ -149,7 +149,7 @@ fn wait_for_database(
         signers: Arc::clone(signers),
         has_facade: config.facade.enabled,
     };
-    Ok(WaitingServers::start(config, waiting, termination.clone())?)
+    Ok(WaitingServers::start(config, waiting, signals.clone())?)
 }
 
 fn open_once(

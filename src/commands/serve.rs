@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tn_authority::app::{self, Opened, Supervisor, Termination};
+use tn_authority::app::{self, Opened, Signals, Supervisor};
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 
@@ -15,16 +15,14 @@ const REST: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT. Then it accepts no more requests, finishes those in progress,
 /// stops the imports, and drains the writer.
-pub fn run(config: &Config) -> Outcome {
+pub fn run(config: &Config, signals: &Signals) -> Outcome {
     for warning in Config::environment_warnings() {
         log::warn!("{warning}");
     }
-    let termination = Termination::watch()?;
     let supervisor = Arc::new(Supervisor::from_environment()?);
     let opened = app::database_url(config).and_then(|url| {
         let missing = url.missing_file()?;
-        let opened =
-            app::open_when_reachable(config, &Clock::system(), (&supervisor, &termination))?;
+        let opened = app::open_when_reachable(config, &Clock::system(), (&supervisor, signals))?;
         Ok((missing, opened))
     });
     let (missing, opened) = match opened {
@@ -48,13 +46,13 @@ pub fn run(config: &Config) -> Outcome {
     }
     app::block_on(async {
         let service = Arc::new(service);
-        let below = (&supervisor, termination.clone());
+        let below = (&supervisor, signals.clone());
         let running = app::start_on(listeners, Arc::clone(&service), config, below)?;
         let (address, operations) = (running.address, running.operations);
         log::info!(address:%, operations:%, public_url = config.server.public_url.as_str(); "serving");
         let stopping = Arc::clone(&supervisor);
         let at_most = Duration::from_secs(config.server.shutdown_timeout) + REST;
-        termination.when_requested(async move {
+        signals.when_stopped(async move {
             stopping.stops();
             thread::spawn(move || leave_after(at_most));
         })?;

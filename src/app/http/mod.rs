@@ -28,7 +28,7 @@ use super::background::{self, Periodic, write_the_rest};
 use super::file_limit;
 use super::gateways::{self, GatewaysError};
 use super::settings::database_url;
-use super::signals::Termination;
+use super::signals::Signals;
 use super::supervisor::Supervisor;
 use super::tls_key::TlsKeyError;
 use crate::api::{self, Service};
@@ -130,7 +130,7 @@ pub struct Running {
     /// The address of metrics and health.
     pub operations: SocketAddr,
     servers: [Server; 2],
-    termination: Termination,
+    signals: Signals,
     background: Vec<Periodic>,
     webhooks: SenderThreads,
     gateways: GatewayThreads,
@@ -139,12 +139,7 @@ pub struct Running {
 
 /// Starts listeners and background work. Must be called inside [`super::block_on`].
 pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
-    start_on(
-        None,
-        service,
-        config,
-        (&Arc::default(), Termination::watch()?),
-    )
+    start_on(None, service, config, (&Arc::default(), Signals::watch()?))
 }
 
 /// As [`start`], on listeners that are open already, below a supervisor, and with signals that are
@@ -153,7 +148,7 @@ pub fn start_on(
     listeners: Option<Listeners>,
     service: Arc<Service>,
     config: &Config,
-    (supervisor, termination): (&Arc<Supervisor>, Termination),
+    (supervisor, signals): (&Arc<Supervisor>, Signals),
 ) -> Result<Running, HttpError> {
     let server = &config.server;
     let workers = server
@@ -173,7 +168,8 @@ pub fn start_on(
 
     service.jobs.start()?;
     let url = database_url(config).map_err(std::io::Error::other)?;
-    let background = background::start(&service, config, tls.clone(), supervisor, &url)?;
+    let background =
+        background::start(&service, config, tls.clone(), (supervisor, &signals), &url)?;
     let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
     let gateways = GatewayThreads::start(&service.authority, &gateways)?;
     let metrics = service.authority.metrics();
@@ -219,7 +215,7 @@ pub fn start_on(
         address,
         operations,
         servers: [public, operations_server],
-        termination,
+        signals,
         background,
         webhooks,
         gateways,
@@ -238,8 +234,8 @@ impl Running {
     /// requests in progress.
     pub async fn wait(self) -> Result<(), HttpError> {
         let stopper = self.stopper();
-        self.termination
-            .when_requested(async move { stopper.stop().await })?;
+        self.signals
+            .when_stopped(async move { stopper.stop().await })?;
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         self.service.authority.metrics().background.service_stops();

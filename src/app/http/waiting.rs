@@ -12,7 +12,7 @@ use super::server::{Bounds, serve};
 use super::slots::Slots;
 use super::{HttpError, ListenerTls, Listeners};
 use crate::api::{self, ConcurrencyLimit, WaitingState};
-use crate::app::{Termination, block_on, file_limit};
+use crate::app::{Signals, block_on, file_limit};
 use crate::config::Config;
 use crate::telemetry::{Listener, Metrics};
 
@@ -29,7 +29,7 @@ impl WaitingServers {
     pub fn start(
         config: &Config,
         waiting: WaitingState,
-        termination: Termination,
+        signals: Signals,
     ) -> Result<Self, HttpError> {
         let listeners = block_on(async { Listeners::open(config) })?;
         let ours = listeners.try_clone()?;
@@ -82,7 +82,7 @@ impl WaitingServers {
                     Ok([public, operations]) => {
                         let handles = [public.handle(), operations.handle()];
                         let stopped = handles.clone();
-                        let watched = termination.when_requested(async move {
+                        let watched = signals.when_stopped(async move {
                             stop(&stopped).await;
                         });
                         let _ = sender.send(watched.map(|()| handles));

@@ -90,6 +90,16 @@ impl Process {
         start.elapsed()
     }
 
+    /// Waits until the log has this text.
+    #[track_caller]
+    fn says(&self, text: &str, within: Duration) {
+        let start = Instant::now();
+        while !self.said().contains(text) {
+            assert!(start.elapsed() < within, "no `{text}`:\n{}", self.said());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits until the process has ended.
     #[track_caller]
     fn ends(&mut self, within: Duration) -> ExitStatus {

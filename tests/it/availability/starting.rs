@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Process;
 use super::readiness::chain_of;
 use crate::crash::kill::Carrier;
-use crate::support::{Db, Kind};
+use crate::support::{Db, Kind, Signal, send_signal};
 
 const SOON: Duration = Duration::from_secs(30);
 const UNKNOWN: &str = "/certs/5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e.pem";
@@ -50,6 +50,23 @@ fn a_service_that_starts_while_the_database_is_away_serves_chains_and_waits() {
     db.execute(
         "DO $$ BEGIN IF EXISTS (SELECT FROM replicas) THEN RAISE 'a row is left'; END IF; END $$",
     );
+}
+
+/// As a supervisor or a script sends it when a certificate was renewed, whatever the service does then.
+#[test]
+fn a_hangup_during_the_start_ends_nothing_and_is_not_forgotten() {
+    let db = Db::from(Kind::Postgres);
+    let carrier = Carrier::over(&db);
+    db.let_in(false);
+    let process = Process::start(&carrier, &[]);
+    process.becomes(503, SOON);
+    send_signal(&process.child, Signal::HUP);
+    assert_eq!(process.get("/healthz").expect("an answer").status, 200);
+    let scans = "SIGHUP: scanning for certificates";
+    assert!(!process.said().contains(scans));
+    db.let_in(true);
+    process.becomes(200, SOON);
+    process.says(scans, SOON);
 }
 
 #[test]
