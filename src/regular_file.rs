@@ -3,8 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
 /// Larger than any key, certificate chain, bundle of CAs or secret.
@@ -31,6 +32,44 @@ impl FileStamp {
             written: (file.mtime(), file.mtime_nsec()),
             changed: (file.ctime(), file.ctime_nsec()),
         })
+    }
+}
+
+/// A file that is read again when it has changed.
+#[derive(Debug)]
+pub struct WatchedFile {
+    path: PathBuf,
+    /// From before it was last read.
+    stamp: Mutex<Option<FileStamp>>,
+}
+
+impl WatchedFile {
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            stamp: Mutex::new(None),
+        }
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is another one than when it was last read.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        *self.stamp.lock() != FileStamp::of(&self.path)
+    }
+
+    /// Reads it, as [`read_text`] does.
+    ///
+    /// # Errors
+    /// As for [`read_text`].
+    pub fn read_text(&self) -> io::Result<String> {
+        *self.stamp.lock() = FileStamp::of(&self.path);
+        read_text(&self.path)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Authentication as configured: access tokens, client certificates, proxies.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,20 +12,14 @@ use crate::callers::{
 };
 use crate::config::{self, Config};
 use crate::domain::{Clock, Role};
-use crate::regular_file;
 use crate::telemetry::{Metrics, TelemetryError};
 
 /// A fault in the configuration of authentication.
 #[derive(Debug, Error)]
 pub enum AuthenticationError {
-    #[error("`{path}` cannot be read: {error}")]
-    Read {
-        path: PathBuf,
-        error: std::io::Error,
-    },
     #[error("`oauth.issuers.{name}`: {error}")]
     Issuer { name: String, error: IssuerError },
-    #[error("`oauth.issuers.{name}.jwks_url`: {error}")]
+    #[error("`oauth.issuers.{name}`: {error}")]
     Endpoint { name: String, error: EndpointError },
     #[error("`client_certificates`: {0}")]
     Anchors(#[from] AnchorsError),
@@ -157,14 +150,8 @@ fn origin(name: &str, section: &config::Issuer) -> Result<Origin, Authentication
     let Some(url) = &section.jwks_url else {
         return Ok(Origin::File(section.jwks_file.clone().unwrap_or_default()));
     };
-    let roots = section.jwks_ca_file.as_ref().map(|path| {
-        regular_file::read_text(path).map_err(|error| AuthenticationError::Read {
-            path: path.clone(),
-            error,
-        })
-    });
     let timeout = Duration::from_secs(section.fetch_timeout.into());
-    let endpoint = Endpoint::new(url, roots.transpose()?.as_deref(), timeout);
+    let endpoint = Endpoint::new(url, section.jwks_ca_file.clone(), timeout);
     let endpoint = endpoint.map_err(|error| AuthenticationError::Endpoint {
         name: name.to_owned(),
         error,

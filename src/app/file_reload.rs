@@ -1,7 +1,10 @@
 //! Takes over files that operators replace while the service runs: the certificate and key of the
-//! API's listener, the CAs of client certificates, and the keys of issuers that come from files.
+//! API's listener, the CAs of client certificates, of webhooks and of issuers' endpoints, and the
+//! keys of issuers that come from files.
 //! Certificates that sign tokens, policies and CRLs have their own ways.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
@@ -10,6 +13,9 @@ use thiserror::Error;
 use super::http::{HttpError, ListenerTls};
 use crate::api::Service;
 use crate::callers::{AnchorsError, ClientCertificates, NewAnchors};
+
+/// What the log calls the files of the API's listener.
+const LISTENER: &str = "the TLS certificate and the client CAs";
 
 /// Why files do not replace those in force.
 #[derive(Debug, Error)]
@@ -34,8 +40,8 @@ impl From<ErrorStack> for ReloadError {
 pub(super) struct FileReload {
     service: Arc<Service>,
     tls: Option<Arc<ListenerTls>>,
-    /// What was wrong when the files were last read.
-    fault: Option<String>,
+    /// What was wrong when files were last read, by what is in them.
+    faults: BTreeMap<String, String>,
 }
 
 impl FileReload {
@@ -43,7 +49,7 @@ impl FileReload {
         let reload = Self {
             service,
             tls,
-            fault: None,
+            faults: BTreeMap::new(),
         };
         reload.show_expiry();
         reload
@@ -52,31 +58,58 @@ impl FileReload {
     /// Reads what has changed, or all if an operator asks. Faulty files change nothing, and are
     /// read again each time.
     pub(super) fn poll(&mut self, is_asked: bool) {
-        for issuer in &self.service.callers.trust().issuers {
+        let service = Arc::clone(&self.service);
+        for issuer in &service.callers.trust().issuers {
             issuer.read_file_again(is_asked);
+            if let Some(file) = issuer.ca_file() {
+                let what = format!("the CAs of the issuer `{}`", issuer.name());
+                let is_due = is_asked || file.has_changed();
+                self.read_again(&what, is_due, |_| issuer.read_ca_file_again());
+            }
+        }
+        let webhooks = &service.webhooks;
+        if let Some(file) = webhooks.ca_file() {
+            let is_due = is_asked || file.has_changed();
+            self.read_again("the CAs of webhooks", is_due, |_| {
+                webhooks.read_ca_file_again()
+            });
         }
         let has_changed = self
             .clients()
             .is_some_and(ClientCertificates::has_other_file)
             || self.tls.as_ref().is_some_and(|tls| tls.has_other_files());
-        let has_any = self.tls.is_some() || self.clients().is_some();
-        if !has_any || (!is_asked && !has_changed && self.fault.is_none()) {
+        if self.tls.is_some() || self.clients().is_some() {
+            let is_due = is_asked || has_changed;
+            self.read_again(LISTENER, is_due, Self::take_over);
+        }
+        let metrics = &service.authority.metrics().listener_tls;
+        metrics.reload_failed.set((!self.faults.is_empty()).into());
+        self.show_expiry();
+    }
+
+    /// Reads some files again if that is due, or they were faulty, and logs what comes of it.
+    fn read_again<E: Display>(
+        &mut self,
+        what: &str,
+        is_due: bool,
+        read: impl FnOnce(&Self) -> Result<(), E>,
+    ) {
+        if !is_due && !self.faults.contains_key(what) {
             return;
         }
-        let fault = self.take_over().err().map(|error| error.to_string());
-        let metrics = &self.service.authority.metrics().listener_tls;
-        metrics.reload_failed.set(fault.is_some().into());
-        match &fault {
-            Some(fault) if self.fault.as_ref() != Some(fault) => {
-                log::error!(
-                    "the TLS certificate and the client CAs in force stay in force: {fault}"
-                );
+        match read(self) {
+            Ok(()) => {
+                log::info!("took over {what}");
+                self.faults.remove(what);
             }
-            None => log::info!("took over the TLS certificate and the client CAs from their files"),
-            Some(_) => {}
+            Err(fault) => {
+                let fault = fault.to_string();
+                if self.faults.get(what) != Some(&fault) {
+                    log::error!("{what} in force stay in force: {fault}");
+                }
+                self.faults.insert(what.to_owned(), fault);
+            }
         }
-        self.fault = fault;
-        self.show_expiry();
     }
 
     /// Replaces all or nothing, since the listener shows the client CAs.

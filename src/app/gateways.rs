@@ -1,6 +1,5 @@
 //! Builds the gateways that send codes, from the configuration and the files that it names.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::gateways::{
     KannelGateway, KannelSettings, SipGateway, SipSettings, SmppGateway, SmppSettings, Template,
     TemplateError,
 };
+use crate::regular_file;
 use crate::signer::key::warn_if_open_to_others;
 
 /// What warnings call the secret of a gateway.
@@ -160,7 +160,7 @@ fn secret_in(name: &str, path: &Path) -> Result<Passphrase, GatewaysError> {
 }
 
 fn read(name: &str, key: &'static str, path: &Path) -> Result<String, GatewaysError> {
-    fs::read_to_string(path).map_err(|error| GatewaysError::File {
+    regular_file::read_text(path).map_err(|error| GatewaysError::File {
         name: name.to_owned(),
         key,
         path: path.to_owned(),

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::Identity;
 use super::claims::{AccountsFrom, ClaimPath, RoleFrom, has_required, is_for, subject, time};
+use super::jwks_endpoint::{Endpoint, EndpointError};
 use super::jwks_source::{Current, KeySettings, KeySource, KeysError, NewerKeys};
 use super::jwt::{Jwt, TokenType};
 use super::proof_cache::ProofCache;
@@ -21,6 +22,7 @@ use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::text::printable::printable;
 use crate::domain::tokens::numeric_date::Boundary;
 use crate::domain::{Clock, Proof, Time};
+use crate::regular_file::WatchedFile;
 use crate::telemetry::Metrics;
 
 /// How the tokens of an issuer are verified.
@@ -107,6 +109,21 @@ impl Issuer {
     /// case.
     pub fn read_file_again(&self, in_any_case: bool) {
         self.keys.read_file_again(in_any_case);
+    }
+
+    /// The file of the CAs that its endpoint is verified against, if there is one.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&WatchedFile> {
+        self.keys.endpoint()?.ca_file()
+    }
+
+    /// Reads that file again.
+    ///
+    /// # Errors
+    /// [`EndpointError`] if it is faulty. It changes nothing then.
+    pub fn read_ca_file_again(&self) -> Result<(), EndpointError> {
+        let endpoint = self.keys.endpoint();
+        endpoint.map_or(Ok(()), Endpoint::read_ca_file_again)
     }
 
     /// Reads or fetches the keys once. Returns how many are usable, and what is wrong with the

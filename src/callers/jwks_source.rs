@@ -159,6 +159,14 @@ impl KeySource {
         }
     }
 
+    /// The endpoint that the keys come from, unless they come from a file.
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.0.settings.origin {
+            Origin::File(_) => None,
+            Origin::Https(endpoint) => Some(endpoint),
+        }
+    }
+
     /// Reads or fetches the keys once. Returns how many are usable, and what is wrong with the
     /// others. For `tn-authority check`.
     pub(super) fn check(&self) -> Result<(usize, Vec<String>), KeysError> {

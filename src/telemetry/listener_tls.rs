@@ -25,7 +25,7 @@ impl ListenerTlsMetrics {
             reload_failed: gauge(
                 registry,
                 "tls_reload_failed",
-                "1 while the files of TLS or of client CAs are faulty and the previous ones stay in force.",
+                "1 while files of TLS or of CAs are faulty and the previous ones stay in force.",
             )?,
         })
     }

@@ -1,9 +1,10 @@
 //! One attempt: a signed POST. Only the status and `Retry-After` of the response are read.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 use thiserror::Error;
 use ureq::Agent;
@@ -21,7 +22,7 @@ use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::webhook::{DeliveryFailure, TargetAnswer};
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
-use crate::regular_file;
+use crate::regular_file::WatchedFile;
 
 /// Timeout of an attempt. It must be well below the lease of a webhook.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -59,7 +60,8 @@ pub struct SenderSettings {
 /// Sends deliveries to targets.
 #[derive(Debug)]
 pub struct Sender {
-    agent: Agent,
+    agent: RwLock<Agent>,
+    ca_file: Option<WatchedFile>,
     guard: Guard,
     secrets: Secrets,
 }
@@ -67,32 +69,34 @@ pub struct Sender {
 impl Sender {
     /// Prepares the TLS settings, the HTTP client and the secrets.
     pub fn new(settings: SenderSettings) -> Result<Self, SendError> {
-        let config = Agent::config_builder()
-            .tls_config(tls(settings.ca_file.as_deref())?)
-            .https_only(true)
-            .http_status_as_error(false)
-            // A redirect could lead anywhere, so it counts as the final response.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // A proxy from the environment would bypass the guard.
-            .proxy(None)
-            // No connection is reused: every attempt resolves and checks its target again.
-            .max_idle_connections(0)
-            .max_response_header_size(MAX_HEADER_BYTES)
-            .timeout_global(Some(ATTEMPT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("tn-authority/", env!("CARGO_PKG_VERSION")))
-            .build();
         let guard = Guard::new(
             settings.allow_private,
             settings.nat64_prefixes,
             settings.names,
         );
+        let ca_file = settings.ca_file.map(WatchedFile::new);
         Ok(Self {
-            agent: Agent::with_parts(config, DefaultConnector::default(), guard.clone()),
+            agent: RwLock::new(agent(tls(ca_file.as_ref())?, guard.clone())),
+            ca_file,
             guard,
             secrets: Secrets::new(&settings.key, settings.previous_key.as_deref())?,
         })
+    }
+
+    /// The file of the CAs, if there is one.
+    #[must_use]
+    pub const fn ca_file(&self) -> Option<&WatchedFile> {
+        self.ca_file.as_ref()
+    }
+
+    /// Reads the file of the CAs again; deliveries that are sent from now on use them.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is faulty. It changes nothing then.
+    pub fn read_ca_file_again(&self) -> Result<(), SendError> {
+        let agent = agent(tls(self.ca_file.as_ref())?, self.guard.clone());
+        *self.agent.write() = agent;
+        Ok(())
     }
 
     #[must_use]
@@ -116,7 +120,8 @@ impl Sender {
         let signature = self
             .secrets
             .sign(webhook, now, (delivery.id, timestamp, &body))?;
-        let request = self.agent.post(webhook.url.as_str());
+        // An attempt under way does not keep the CAs from being replaced.
+        let request = self.agent.read().post(webhook.url.as_str());
         let sent = request
             .header("content-type", "application/json")
             .header("webhook-id", delivery.id.to_string())
@@ -203,14 +208,36 @@ fn failure(error: &ureq::Error) -> DeliveryFailure {
     }
 }
 
-fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, SendError> {
-    let Some(path) = ca_file else {
+fn agent(tls: TlsConfig, guard: Guard) -> Agent {
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .https_only(true)
+        .http_status_as_error(false)
+        // A redirect could lead anywhere, so it counts as the final response.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // A proxy from the environment would bypass the guard.
+        .proxy(None)
+        // No connection is reused: every attempt resolves and checks its target again.
+        .max_idle_connections(0)
+        .max_response_header_size(MAX_HEADER_BYTES)
+        .timeout_global(Some(ATTEMPT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .user_agent(concat!("tn-authority/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Agent::with_parts(config, DefaultConnector::default(), guard)
+}
+
+fn tls(ca_file: Option<&WatchedFile>) -> Result<TlsConfig, SendError> {
+    let Some(file) = ca_file else {
         return outgoing::tls(None).map_err(SendError::Tls);
     };
     let unusable = |why: String| SendError::CaFile {
-        path: path.to_owned(),
+        path: file.path().to_owned(),
         why,
     };
-    let pem = regular_file::read_text(path).map_err(|error| unusable(error.to_string()))?;
+    let pem = file
+        .read_text()
+        .map_err(|error| unusable(error.to_string()))?;
     outgoing::tls(Some(&pem)).map_err(|error| unusable(error.to_string()))
 }

@@ -3,6 +3,7 @@
 mod certs;
 mod plaintext;
 mod readiness;
+mod reloading;
 mod replicas;
 mod roles;
 mod starting;

@@ -4,6 +4,7 @@ mod control_failed;
 mod deliveries;
 mod guard;
 pub mod house;
+mod renewed_cas;
 mod retry_after;
 mod subscriptions;
 mod target;
