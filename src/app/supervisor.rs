@@ -14,6 +14,10 @@ use parking_lot::Mutex;
 use crate::authority::Authority;
 use crate::store::WriterHealth;
 
+/// How long the supervisor waits for the next notice while the service starts, and for the end of
+/// the process after its own bound.
+const SPARE: Duration = Duration::from_secs(10);
+
 /// The supervisor of this process. Without one, nothing is sent.
 #[derive(Debug, Default)]
 pub struct Supervisor {
@@ -80,10 +84,13 @@ impl Supervisor {
         self.send(&format!("EXTEND_TIMEOUT_USEC={micros}\nWATCHDOG=1"));
     }
 
-    /// The service finishes the requests in progress.
-    pub fn stops(&self) {
+    /// The service finishes the requests in progress, and ends after this time at the latest.
+    pub fn stops(&self, at_most: Duration) {
         self.said.lock().stopping = true;
-        self.send("STOPPING=1\nSTATUS=finishing the requests in progress");
+        let micros = (at_most + SPARE).as_micros();
+        self.send(&format!(
+            "STOPPING=1\nSTATUS=finishing the requests in progress\nEXTEND_TIMEOUT_USEC={micros}"
+        ));
     }
 
     /// Says what has changed, and feeds the watchdog if the writer makes progress. To be called
@@ -106,6 +113,9 @@ impl Supervisor {
             }
         }
         let writes = authority.store().is_writing();
+        if writes {
+            self.extend_start();
+        }
         if self.is_to_be_fed(writes, authority.writer_health(), Instant::now()) {
             self.send("WATCHDOG=1");
         }
@@ -121,6 +131,16 @@ impl Supervisor {
             .step_since
             .map(|at| now.saturating_duration_since(at));
         is_alive && step.is_none_or(|step| step < watchdog / 2)
+    }
+
+    /// A replica that is not ready yet serves `/certs/` all the same, so it is not to be killed for
+    /// starting too slowly: what it waits for can take long, such as a standby.
+    fn extend_start(&self) {
+        let said = self.said.lock();
+        if !said.ready && !said.stopping {
+            drop(said);
+            self.send(&format!("EXTEND_TIMEOUT_USEC={}", SPARE.as_micros()));
+        }
     }
 
     fn ready_once(&self) {
@@ -174,20 +194,26 @@ mod tests {
     fn the_supervisor_is_notified_once_of_each_change() {
         let (socket, supervisor) = abstract_socket("changes");
         supervisor.waits(Duration::from_secs(90));
+        supervisor.extend_start();
         supervisor.ready_once();
+        supervisor.extend_start();
         supervisor.status("ready");
         supervisor.ready_once();
         supervisor.status("ready");
-        supervisor.stops();
+        supervisor.stops(Duration::from_secs(25));
+        supervisor.extend_start();
         for expected in [
             "STATUS=waiting for the database",
             "EXTEND_TIMEOUT_USEC=90000000\nWATCHDOG=1",
+            "EXTEND_TIMEOUT_USEC=10000000",
             "READY=1",
             "STATUS=ready",
-            "STOPPING=1\nSTATUS=finishing the requests in progress",
+            "STOPPING=1\nSTATUS=finishing the requests in progress\nEXTEND_TIMEOUT_USEC=35000000",
         ] {
             assert_eq!(received(&socket), expected);
         }
+        socket.set_nonblocking(true).expect("no wait");
+        assert!(socket.recv(&mut [0; 512]).is_err(), "no more");
     }
 
     #[test]

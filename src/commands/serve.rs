@@ -53,7 +53,7 @@ pub fn run(config: &Config, signals: &Signals) -> Outcome {
         let stopping = Arc::clone(&supervisor);
         let at_most = Duration::from_secs(config.server.shutdown_timeout) + REST;
         signals.when_stopped(async move {
-            stopping.stops();
+            stopping.stops(at_most);
             thread::spawn(move || leave_after(at_most));
         })?;
         running.wait().await?;

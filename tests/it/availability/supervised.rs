@@ -1,6 +1,7 @@
 //! The service below systemd: `Type=notify`, and a watchdog.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
@@ -15,6 +16,13 @@ const SOON: Duration = Duration::from_secs(60);
 struct Systemd(UnixDatagram);
 
 impl Systemd {
+    fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).expect("a socket");
+        let timeout = Some(Duration::from_millis(200));
+        socket.set_read_timeout(timeout).expect("a timeout");
+        Self(socket)
+    }
+
     /// Waits until a message has this line, and returns all lines that came.
     #[track_caller]
     fn hears(&self, line: &str, process: &Process) -> Vec<String> {
@@ -34,15 +42,36 @@ impl Systemd {
     }
 }
 
+/// It serves chains meanwhile, so a start that takes long is no reason to kill it.
+#[test]
+fn a_replica_that_does_not_become_ready_is_given_time() {
+    let db = Db::from(Kind::Postgres);
+    let carrier = Carrier::over(&db);
+    let path = carrier.dir.path().join("notify");
+    let systemd = Systemd::at(&path);
+    let settings = [
+        ("NOTIFY_SOCKET", path.to_str().expect("a path")),
+        ("TN_AUTHORITY__DATABASE__REQUIRE_SYNCHRONOUS", "true"),
+        ("TN_AUTHORITY__SERVER__SHUTDOWN_TIMEOUT", "120"),
+    ];
+    let mut process = Process::start(&carrier, &settings);
+    systemd.hears("STATUS=not ready: durability", &process);
+    for _ in 0..3 {
+        let heard = systemd.hears("EXTEND_TIMEOUT_USEC=10000000", &process);
+        assert!(!heard.contains(&"READY=1".to_owned()), "{heard:?}");
+    }
+    process.terminate();
+    // What it takes at most, and a little more.
+    systemd.hears("EXTEND_TIMEOUT_USEC=135000000", &process);
+    assert_eq!(process.ends(SOON).code(), Some(0), "{}", process.said());
+}
+
 #[test]
 fn systemd_is_notified_and_the_watchdog_fed_while_the_database_is_away() {
     let db = Db::from(Kind::Postgres);
     let carrier = Carrier::over(&db);
     let path = carrier.dir.path().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    let timeout = Some(Duration::from_millis(200));
-    socket.set_read_timeout(timeout).expect("a timeout");
-    let systemd = Systemd(socket);
+    let systemd = Systemd::at(&path);
     db.let_in(false);
     let settings = [
         ("NOTIFY_SOCKET", path.to_str().expect("a path")),
