@@ -63,6 +63,12 @@ pub(super) enum IfMissing {
 #[error("{0}")]
 pub(super) struct ConnectFailure(String);
 
+impl ConnectFailure {
+    pub(super) fn because(why: &(impl ToString + ?Sized)) -> Self {
+        Self(why.to_string())
+    }
+}
+
 impl From<ConnectFailure> for OpenError {
     fn from(failure: ConnectFailure) -> Self {
         Self::Connect(failure.0)
@@ -77,13 +83,6 @@ pub(super) struct DatabaseConnector {
     /// Whether a session is our own, so that prepared statements and settings of the socket last.
     owns_sessions: Arc<AtomicBool>,
     prepared_statements: PreparedMode,
-}
-
-impl DatabaseUrl {
-    /// Opens a connection for a command, which uses it once.
-    pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {
-        DatabaseConnector::for_command(self).connect(if_missing)
-    }
 }
 
 impl DatabaseConnector {
@@ -157,7 +156,9 @@ impl DatabaseConnector {
             AnyConnection::Postgres(second) => second,
             AnyConnection::Sqlite(_) => return Ok(()),
         };
-        let failed = |e: diesel::result::Error| OpenError::Connect(self.url.without_secrets(&e));
+        let failed = |error: diesel::result::Error| {
+            OpenError::of_query(&error, |why| OpenError::Locks(format!("it says: {why}")))
+        };
         let shared = inspection::share_sessions(first, &mut second).map_err(failed)?;
         inspection::check_locks(first, &mut second, &self.timeouts)?;
         if shared {

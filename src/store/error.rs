@@ -39,6 +39,12 @@ pub enum OpenError {
     ReadOnly(String),
     #[error("a migration failed: {0}")]
     Migrate(String),
+    #[error("the role of the service lacks privileges: {0}")]
+    Privileges(String),
+    #[error("the database cannot be read: {0}")]
+    Read(StoreError),
+    #[error("the version of the schema cannot be read: {0}")]
+    SchemaUnknown(String),
     #[error("the database schema lacks {missing} migration(s); run `tn-authority migrate`")]
     OldSchema { missing: usize },
     #[error(
@@ -52,6 +58,23 @@ pub enum OpenError {
     Locks(String),
     #[error("the writer thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+impl OpenError {
+    /// Why a statement failed: if the connection is lost, or the server writes nothing, that is
+    /// why, and otherwise what `other` makes of it.
+    pub(super) fn of_query(error: &DieselError, other: impl FnOnce(String) -> Self) -> Self {
+        let text = error.to_string();
+        match (Remedy::for_error(error), error) {
+            (_, DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)) => {
+                Self::ReadOnly(text)
+            }
+            (Remedy::Reconnect, _) => Self::Connect(text),
+            (Remedy::Repeat | Remedy::RepeatOnce | Remedy::GiveUp | Remedy::FailBatch, _) => {
+                other(text)
+            }
+        }
+    }
 }
 
 /// Why a store call failed. [`ProofEnded`](Self::ProofEnded) and [`Replay`](Self::Replay) are the
@@ -176,6 +199,23 @@ mod tests {
         assert_eq!(refused, Remedy::Reconnect);
         let unsent = failed(DatabaseErrorKind::UnableToSendCommand, "");
         assert_eq!(unsent, Remedy::Reconnect);
+    }
+
+    #[test]
+    fn a_lost_connection_is_no_failure_of_what_it_was_used_for() {
+        let of = |kind| {
+            let text: Box<String> = Box::new("why".to_owned());
+            OpenError::of_query(&DieselError::DatabaseError(kind, text), OpenError::Locks)
+        };
+        let lost = of(DatabaseErrorKind::ClosedConnection);
+        assert!(matches!(lost, OpenError::Connect(_)), "{lost}");
+        let demoted = of(DatabaseErrorKind::ReadOnlyTransaction);
+        assert!(matches!(demoted, OpenError::ReadOnly(_)), "{demoted}");
+        let other = of(DatabaseErrorKind::Unknown);
+        assert!(matches!(other, OpenError::Locks(_)), "{other}");
+        let broken = DieselError::BrokenTransactionManager;
+        let broken = OpenError::of_query(&broken, OpenError::Migrate);
+        assert!(matches!(broken, OpenError::Connect(_)), "{broken}");
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub(super) fn check_locks(
     second: &mut PgConnection,
     timeouts: &DatabaseTimeouts,
 ) -> Result<(), OpenError> {
-    let failed = |error: diesel::result::Error| OpenError::Locks(format!("it says: {error}"));
+    let failed = |error: diesel::result::Error| {
+        OpenError::of_query(&error, |why| OpenError::Locks(format!("it says: {why}")))
+    };
     // Not one that another process uses for the same question now.
     let key = locks_key().map_err(OpenError::Locks)?;
     let found = lock_each_other_out(first, second, timeouts, key);

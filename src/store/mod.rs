@@ -31,6 +31,7 @@ mod requester;
 mod schema;
 mod server_report;
 mod server_state;
+mod single_use;
 mod sqlite_checkpoints;
 mod sqlite_file;
 mod sqlite_locks;
@@ -218,11 +219,11 @@ impl Store {
             return Err(OpenError::NoDatabase(missing));
         }
         let connector = DatabaseConnector::for_command(url);
-        let connection = connector.connect(IfMissing::Fail);
+        let connection = url.connect(IfMissing::Fail);
         let mut connection = connection.map_err(|error| OpenError::from(error).explained(url))?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
-        writable.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
+        writable.map_err(|e| OpenError::of_query(&e, OpenError::ReadOnly))?;
         connector.inspect(&mut connection)?;
         Ok(Vec::new())
     }
@@ -236,14 +237,12 @@ impl Store {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, OpenError> {
         let mut connection = url.connect(IfMissing::Fail)?;
-        let outcome = connection::begin_reading(
-            &mut connection,
-            &DatabaseTimeouts::default(),
-            TransactionKind::Request,
-        )
-        .map_err(|e| StoreError::Unavailable(e.to_string()))
-        .and_then(|()| work(&mut Tx::new(&mut connection)));
-        outcome.map_err(|e| OpenError::Connect(url.without_secrets(&e)))
+        let (timeouts, kind) = (DatabaseTimeouts::default(), TransactionKind::Request);
+        let begun = connection::begin_reading(&mut connection, &timeouts, kind);
+        begun.map_err(|e| {
+            OpenError::of_query(&e, |why| OpenError::Read(StoreError::Unavailable(why)))
+        })?;
+        work(&mut Tx::new(&mut connection)).map_err(OpenError::Read)
     }
 
     /// Runs `work` in a read-only transaction, which sees one snapshot of the database. Blocks.
@@ -283,8 +282,11 @@ impl Store {
         }
         let outcome = work(&mut Tx::new(&mut connection));
         // Nothing was written, so a rollback ends the transaction as well as a COMMIT.
-        connection::roll_back(&mut connection).map_err(|e| unavailable(&e))?;
-        outcome
+        let ended = connection::roll_back(&mut connection).map_err(|e| unavailable(&e));
+        // After a lost connection, only the first error says so.
+        let done = outcome?;
+        ended?;
+        Ok(done)
     }
 
     /// Decides each order independently and records the decisions, in as few transactions as

@@ -2,7 +2,7 @@
 //! about the server. A token is recorded by writes to tables that the heartbeat does not touch.
 
 /// The tables of the service. It reads all of them.
-const READ: [&str; 36] = [
+pub(super) const READ: [&str; 36] = [
     "account_keys",
     "accounts",
     "allocations",

@@ -50,6 +50,8 @@ pub(super) enum TransactionKind {
     Request,
     /// A job that may take minutes, such as an import.
     Long,
+    /// All missing migrations, each of which has statements as long as those of a long job.
+    Migration,
 }
 
 impl DatabaseTimeouts {
@@ -104,11 +106,19 @@ impl DatabaseTimeouts {
         let (statement, idle) = match kind {
             TransactionKind::Request => (self.statement, self.idle_in_transaction),
             // It also compares tables in memory between its statements.
-            TransactionKind::Long => (
+            TransactionKind::Long | TransactionKind::Migration => (
                 self.long_statement,
                 self.idle_in_transaction.max(Duration::from_secs(60)),
             ),
         };
+        // PostgreSQL 17 and later know it. A value of the session is the operator's, and is kept.
+        let total = self.transaction(kind).map_or_else(String::new, |total| {
+            format!(
+                ", CASE WHEN current_setting('transaction_timeout', true) = '0' \
+                 THEN set_config('transaction_timeout', '{}', true) END",
+                millis(total)
+            )
+        });
         let settings = [
             ("row_security", "off".to_owned()),
             ("lock_timeout", millis(lock)),
@@ -123,6 +133,17 @@ impl DatabaseTimeouts {
         settings
             .map(|(name, value)| format!("set_config('{name}', '{value}', true)"))
             .join(", ")
+            + &total
+    }
+
+    /// How long a transaction may last. After that time nothing in this process waits for it any
+    /// more, so the server ends it, whatever is done in it.
+    pub(super) fn transaction(&self, kind: TransactionKind) -> Option<Duration> {
+        match kind {
+            TransactionKind::Request => Some(self.request * 2),
+            TransactionKind::Long => Some(self.long_statement * 2 + self.request),
+            TransactionKind::Migration => None,
+        }
     }
 }
 
@@ -188,5 +209,8 @@ mod tests {
         }
         let long = timeouts.begin_writing(TransactionKind::Long);
         assert!(long.contains("'statement_timeout', '600000'"));
+        assert!(long.contains("'transaction_timeout', '1209000'"));
+        let migration = timeouts.begin_writing(TransactionKind::Migration);
+        assert!(!migration.contains("transaction_timeout"));
     }
 }

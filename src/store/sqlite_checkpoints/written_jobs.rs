@@ -30,7 +30,7 @@ impl WrittenJobs {
     pub(in crate::store) fn add(&self, jobs: usize, kind: TransactionKind) {
         let jobs = match kind {
             TransactionKind::Request => jobs,
-            TransactionKind::Long => JOBS,
+            TransactionKind::Long | TransactionKind::Migration => JOBS,
         };
         let mut written = self.state.lock();
         let before = written.jobs;

@@ -201,7 +201,7 @@ impl Writer {
                 let deadline = Instant::now() + left;
                 self.parts.watch.deadlines.add(deadline, job.overdue());
             }
-            TransactionKind::Long => {}
+            TransactionKind::Long | TransactionKind::Migration => {}
         }
         // Counted before the push, since the thread can take the job immediately.
         metrics.writer_queue_length.inc();

@@ -44,12 +44,9 @@ impl WriterWatch {
         timeouts: &DatabaseTimeouts,
         kind: TransactionKind,
     ) {
-        let most = match kind {
-            TransactionKind::Request => timeouts.request,
-            TransactionKind::Long => timeouts.long_statement * 2,
-        };
         if self.is_current(thread) {
-            *self.step_ends.lock() = now.checked_add(most + timeouts.request);
+            let most = timeouts.transaction(kind);
+            *self.step_ends.lock() = most.and_then(|most| now.checked_add(most));
         }
     }
 

@@ -6,9 +6,12 @@ mod engines;
 mod hanging_readers;
 mod held_locks;
 mod languages;
+mod long_transactions;
 mod pooler;
+mod privileges;
 mod recovery;
 mod row_security;
+mod silent_servers;
 
 use std::time::{Duration, Instant};
 
