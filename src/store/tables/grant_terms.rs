@@ -111,9 +111,9 @@ impl CallerRow {
     }
 }
 
-/// 64 bits, of which callers have 63. A caller who chooses its name can find two names with the same
-/// digest, and so have its own grants attributed to either; to find a digest of another's name takes
-/// 2^63 attempts.
+/// 64 bits, of which callers have 63. A caller who chooses its name can find two names with the
+/// same digest, and so have its own grants attributed to either; to find a digest of another's name
+/// takes 2^63 attempts.
 fn digest<const N: usize>(values: [&str; N]) -> i64 {
     let mut digest = Sha256::new();
     for value in values {
