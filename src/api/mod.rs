@@ -12,6 +12,7 @@ mod service;
 mod waiting;
 
 pub use http::concurrency::ConcurrencyLimit;
+pub use http::door::Door;
 pub use http::idempotency::Idempotency;
 pub use http::request::OverTls;
 pub use http::unsent::UnsentAnswers;
@@ -21,3 +22,5 @@ pub use routes::audit::line as audit_line;
 pub use routes::facade::Facade;
 pub use service::{Service, Uploads};
 pub use waiting::WaitingState;
+
+pub use crate::authority::ClientPresence;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::http::concurrency::ConcurrencyLimit;
+use super::http::door::Door;
 use super::http::idempotency::Idempotency;
 use super::http::upload::UploadShares;
 use super::routes::facade::Facade;
@@ -24,6 +25,8 @@ pub struct Service {
     /// Replays requests that carry an `Idempotency-Key`.
     pub idempotency: Idempotency,
     pub under_way: ConcurrencyLimit,
+    /// Refuses token requests that would wait too long.
+    pub door: Door,
     /// The facade for clients of an STI-PA; `None` if it is off.
     pub facade: Option<Facade>,
     /// The URL under which clients reach the service, without a final `/`.

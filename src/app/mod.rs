@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::{ConcurrencyLimit, Idempotency, Service};
+use crate::api::{ConcurrencyLimit, Door, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
 use crate::authority::{
     Authority, ChangeError, ControlParts, OutboxSignal, Parts, PolicyError, PolicySet,
@@ -233,6 +233,7 @@ fn compose(
         webhooks: Arc::new(Sender::new(webhooks)?),
         idempotency,
         under_way: ConcurrencyLimit::at_most(config.server.max_requests),
+        door: Door::with_max_wait(config.writer.max_wait()),
         facade: settings::facade(&config.facade),
         public_url: config.server.public_url.clone(),
         max_body_bytes: config.server.max_body_bytes,

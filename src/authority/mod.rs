@@ -71,10 +71,13 @@ pub use withdrawal_feed::{Feed, GrantStatus};
 // Re-exported so that `api` need not depend on the store, the signer and the verifier.
 pub use crate::signer::published_chain::Published;
 pub use crate::signer::{RefusedFile, ScanMode};
-pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, WaitBudget};
+pub use crate::store::{
+    ClientPresence, EventFilter, GrantFilter, Page, PageOf, StoreError, WaitBudget,
+};
 pub use crate::verifier::check_account_key;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, TkType, Window, new_id};
@@ -176,6 +179,13 @@ impl Authority {
     #[must_use]
     pub fn wait_budget(&self) -> WaitBudget {
         self.store.wait_budget()
+    }
+
+    /// How long the next order of a caller with this number of orders waiting would wait for its
+    /// transaction.
+    #[must_use]
+    pub fn expected_wait(&self, own: usize) -> Duration {
+        self.store.expected_wait(own)
     }
 
     #[must_use]

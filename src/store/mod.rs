@@ -9,6 +9,7 @@ mod abandoned_pools;
 mod actor;
 mod availability;
 mod backup;
+mod client_presence;
 mod compatible_migrations;
 mod connection;
 mod connector;
@@ -46,6 +47,7 @@ mod writer;
 mod writer_health;
 
 pub use backup::{Backup, BackupError, BackupReport};
+pub use client_presence::ClientPresence;
 pub use connector::{PostgresSettings, PreparedMode};
 pub use database_url::DatabaseUrl;
 pub use error::{OpenError, StoreError};
@@ -76,6 +78,7 @@ pub use writer::Verdict;
 pub use writer_health::WriterHealth;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -361,6 +364,13 @@ impl Store {
     #[must_use]
     pub fn wait_budget(&self) -> WaitBudget {
         WaitBudget(self.readers.timeouts().request)
+    }
+
+    /// How long the next order of a caller with this number of orders waiting would wait for its
+    /// transaction.
+    #[must_use]
+    pub fn expected_wait(&self, own: usize) -> Duration {
+        self.writer.expected_wait(own)
     }
 
     /// How the writer is now. Waits for nothing.

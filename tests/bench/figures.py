@@ -117,7 +117,8 @@ class Result:
         return (f"overload, {runs[0]['connections']:,} connections, {text('offered_share', '{:.1f}')} times as many "
                 f"requests as tokens without it: {text('rate', '{:,.0f}')} tokens a second, "
                 f"{text('good_share', '{:.2f}')} of those without; p50 {text('p50', '{:,.0f}')} ms and p99 "
-                f"{text('p99', '{:,.0f}')} ms of those admitted; {refused} of the requests refused by 503")
+                f"{text('p99', '{:,.0f}')} ms of those admitted; {refused} of the requests refused by 503; right after it "
+                f"{text('after_share', '{:.2f}')} of the tokens a second before")
 
     def json(self):
         parties = {

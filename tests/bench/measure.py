@@ -24,8 +24,8 @@ HERE = Path(__file__).resolve().parent
 CEILING_CONNECTIONS = 64
 # Slots of the writer's queue, as by default; and in a quick run, where few connections have to fill it.
 QUEUE, QUICK_QUEUE = 1024, 64
-# The most jobs in a transaction, by default.
-BATCH = 256
+# The most jobs in a transaction, and the seconds that a request may wait for it, by default.
+BATCH, MAX_WAIT = 256, 0.1
 # How many times too many requests there are under overload.
 OVERLOAD = 4
 
@@ -154,13 +154,16 @@ class Measurement:
         return result
 
     def overload(self, result):
-        """About four times as many requests as tokens were issued a second: the queue is full and so is the
-        transaction, and all other connections return after a pause that makes three requests for each one admitted."""
+        """About four times as many requests as tokens were issued a second: as many wait as may and the transaction is
+        full, and all other connections return after a pause that makes three requests for each one admitted. Then a run
+        as before the overload, at once."""
         best, connections = result.runs["service"][-1]["rate"], OVERLOAD * self.queue
-        admitted = self.queue + min(self.queue, BATCH)
+        admitted = min(self.queue, best * MAX_WAIT) + min(self.queue, BATCH)
         pause = max(1, round(1000 * (connections - admitted) / ((OVERLOAD - 1) * max(1.0, best))))
         run = self.once(result, self.service, connections, None, pause)
-        return {**run, "good_share": run["rate"] / max(1.0, best), "offered_share": run["asked"] / max(1.0, best)}
+        after = self.once(result, self.service, result.connections, None)
+        shares = {"good": run["rate"], "offered": run["asked"], "after": after["rate"]}
+        return {**run, **{f"{name}_share": rate / max(1.0, best) for name, rate in shares.items()}}
 
     def add(self, result, kind, run):
         result.runs.setdefault(kind, []).append(run)
@@ -249,7 +252,7 @@ def experiment(options, folder, programs):
     results = []
     try:
         try_checks()
-        runs = options.repeat * len(options.connections) * (2 + bool(options.bulk) + options.overload)
+        runs = options.repeat * len(options.connections) * (2 + bool(options.bulk) + 2 * options.overload)
         if shutil.disk_usage(folder).free < (1 << 30) + options.ranges * 1_000 + (options.grants or 0) * 2_000 + runs * options.seconds * (20 << 20):
             raise Broken(f"there is too little space in {folder}; TMPDIR names another folder")
         machine, keys = Machine(folder), Keys(options.accounts)

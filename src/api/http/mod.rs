@@ -5,6 +5,7 @@ pub(super) mod body;
 pub(super) mod concurrency;
 pub(super) mod database_wait;
 pub(super) mod deserialize;
+pub(super) mod door;
 pub(super) mod idempotency;
 pub(super) mod mistake;
 pub(super) mod query;

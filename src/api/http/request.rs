@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseErro
 use uuid::Uuid;
 
 use super::concurrency::Permit;
+use super::door::{self, NotAdmitted};
 use super::idempotency::Finished;
 use super::unsent::{self, Making};
 use crate::api::Service;
@@ -45,10 +46,17 @@ pub struct OverTls;
 /// The outermost middleware. It adds the request id, and the trace id if there is one, to all log
 /// lines of the request.
 pub(in crate::api) async fn handle(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let start = Instant::now();
+    let _admitted = match door::enter(&request) {
+        Ok(admitted) => admitted,
+        Err(NotAdmitted) => {
+            door::skip_body(&mut request).await;
+            return Ok(not_admitted(request));
+        }
+    };
     let id = request
         .app_data::<Data<Service>>()
         .map_or_else(Uuid::new_v4, |service| new_id(service.authority.now()));
@@ -59,11 +67,21 @@ pub(in crate::api) async fn handle(
     let budget = request
         .app_data::<Data<Service>>()
         .map(|service| service.authority.wait_budget());
+    let client = door::client_of(&request);
     let handled = context.scope(handle_inner(request, next, start, id));
     match budget {
-        Some(budget) => budget.scope(handled).await,
+        Some(budget) => budget.scope(client, handled).await,
         None => handled.await,
     }
+}
+
+/// There are many of these answers under overload, so they have no log line, and a metric of their
+/// own.
+fn not_admitted(request: ServiceRequest) -> ServiceResponse<BoxBody> {
+    let (id, secure) = (Uuid::new_v4(), request.conn_data::<OverTls>().is_some());
+    let mut response = Problem::overloaded().render(id);
+    add_headers(&mut response, id, secure);
+    request.into_response(response)
 }
 
 /// The trace that the request belongs to. Two `traceparent` fields are ambiguous, so both are
@@ -126,9 +144,27 @@ fn finish(
 ) -> ServiceResponse<BoxBody> {
     let (request, response) = response.into_parts();
     let mut response = with_problem(response, id);
+    add_headers(&mut response, id, secure);
     let request_id = id.to_string();
+    let (method, route) = (request.method().as_str(), request.match_pattern());
+    let (status, seconds) = (response.status().as_u16(), start.elapsed().as_secs_f64());
+    if let Some(service) = request.app_data::<Data<Service>>() {
+        service
+            .authority
+            .metrics()
+            .http_request(method, route.as_deref(), status, seconds);
+    }
+    log::info!(
+        method = telemetry::method_label(method), route = route.as_deref().unwrap_or("unmatched"), status = status, seconds = seconds,
+        request_id = request_id.as_str();
+        "answered"
+    );
+    ServiceResponse::new(request, response)
+}
+
+fn add_headers(response: &mut HttpResponse, id: Uuid, secure: bool) {
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(&request_id) {
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
         headers.insert(X_REQUEST_ID, value);
     }
     let mut add = |name, value| {
@@ -146,21 +182,6 @@ fn finish(
     if secure {
         add(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
-
-    let (method, route) = (request.method().as_str(), request.match_pattern());
-    let (status, seconds) = (response.status().as_u16(), start.elapsed().as_secs_f64());
-    if let Some(service) = request.app_data::<Data<Service>>() {
-        service
-            .authority
-            .metrics()
-            .http_request(method, route.as_deref(), status, seconds);
-    }
-    log::info!(
-        method = telemetry::method_label(method), route = route.as_deref().unwrap_or("unmatched"), status = status, seconds = seconds,
-        request_id = request_id.as_str();
-        "answered"
-    );
-    ServiceResponse::new(request, response)
 }
 
 /// Renders the problem attached to an answer. An error without one is a refusal by actix.

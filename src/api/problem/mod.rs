@@ -240,6 +240,15 @@ impl Problem {
         Self::unavailable(&"too many concurrent requests")
     }
 
+    /// There are more token requests than can be answered in time. It is expected, and counted, so
+    /// it is not logged.
+    pub(super) fn overloaded() -> Self {
+        let mut problem = Self::too_busy();
+        problem.0.cause = None;
+        problem
+            .with_detail("there are more token requests than can be answered in time; retry later")
+    }
+
     /// A request of a bulk was left without an answer, which is a bug.
     pub(super) fn unanswered() -> Self {
         Self::internal(&"a request of a bulk was not answered")

@@ -4,20 +4,22 @@
 //! The HTTP library reads whatever has arrived, and bounds neither what it parses of it nor what it
 //! keeps for a client that does not read.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use actix_tls::accept::openssl::TlsStream;
 use actix_web::rt::net::TcpStream;
 use openssl::ssl::SslRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::flow::{Flow, Stage};
 use super::head_scan::HeadScan;
 use super::patience::{ClientTimeouts, Patience, Wait};
 use super::slots::Slot;
+use crate::api::ClientPresence;
 use crate::telemetry::Cut;
 
 /// Bytes that are read at once while a head is expected.
@@ -58,6 +60,7 @@ pub(super) struct Connection<T> {
     flow: Rc<Flow>,
     patience: Patience,
     slot: Slot,
+    client: ClientPresence,
     /// What was read beyond the end of a head.
     ahead: Vec<u8>,
     scan: HeadScan,
@@ -79,6 +82,7 @@ impl<T: Transport> Connection<T> {
             flow: Rc::new(Flow::new()),
             patience: Patience::new(timeouts),
             slot,
+            client: ClientPresence::default(),
             ahead: Vec::new(),
             scan: HeadScan::default(),
             given: 0,
@@ -91,6 +95,25 @@ impl<T: Transport> Connection<T> {
 
     pub(super) fn flow(&self) -> &Rc<Flow> {
         &self.flow
+    }
+
+    /// Whether the client is still there.
+    pub(super) fn client(&self) -> &ClientPresence {
+        &self.client
+    }
+
+    /// Notes whether the client has closed its side of the connection. If it has not, and has sent
+    /// nothing, the task is woken when it does.
+    fn note_departure(&self, cx: &mut Context<'_>) {
+        let tcp = self.stream.tcp();
+        if tcp.poll_read_ready(cx).is_ready() {
+            let ready = pin!(tcp.ready(Interest::READABLE));
+            if let Poll::Ready(Ok(ready)) = ready.poll(&mut Context::from_waker(Waker::noop()))
+                && ready.is_read_closed()
+            {
+                self.client.leave();
+            }
+        }
     }
 
     /// The TLS session, if there is TLS.
@@ -152,6 +175,7 @@ impl<T: Transport> Connection<T> {
             let mut part = ReadBuf::new(&mut bytes[..room]);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
             let read = part.filled();
+            self.note_departure(cx);
             let end = self.scan.take(read);
             buf.put_slice(&read[..end]);
             self.ahead.extend_from_slice(&read[end..]);
@@ -216,7 +240,10 @@ impl<T: Transport> AsyncRead for Connection<T> {
         let (before, stage) = (buf.filled().len(), this.flow.stage());
         let read = match stage {
             // The service has to act, or the client has to read what was written.
-            Stage::Answering => None,
+            Stage::Answering => {
+                this.note_departure(cx);
+                None
+            }
             Stage::Idle | Stage::Body if this.is_blocked => None,
             Stage::Idle => Some(this.poll_head(cx, buf)),
             Stage::Body => Some(this.poll_body(cx, buf)),

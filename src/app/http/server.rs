@@ -161,6 +161,7 @@ where
         })
         .on_connect_ext(|connection: &Connection<T>, data| {
             data.insert(Rc::clone(connection.flow()));
+            data.insert(connection.client().clone());
             if let Some(tls) = connection.tls() {
                 data.insert(OverTls);
                 if let Some(certificate) = PresentedCertificate::of_connection(tls) {

@@ -3,6 +3,7 @@
 use std::sync::Weak;
 use std::time::Instant;
 
+use super::super::client_presence::ClientPresence;
 use super::super::error::StoreError;
 use super::super::timeouts::TransactionKind;
 use super::super::tx::Tx;
@@ -47,6 +48,8 @@ impl std::fmt::Debug for WriteJob {
 pub(super) struct IssueJob {
     pub(super) order: MintOrder,
     pub(super) decided: Option<Decided>,
+    /// Who waits for the token, if it is known.
+    pub(super) client: Option<ClientPresence>,
     pub(super) reply: Reply<Verdict, StoreError>,
 }
 
@@ -177,6 +180,15 @@ impl WriteJob {
         match self {
             Self::Issue(job) => job.reply.is_answered(),
             Self::Change(change) => change.is_answered(),
+        }
+    }
+
+    /// Whether it is an order whose client has left. A change is done nevertheless, since it counts
+    /// without its answer.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Issue(job) => job.client.as_ref().is_some_and(ClientPresence::has_left),
+            Self::Change(_) => false,
         }
     }
 

@@ -14,6 +14,7 @@
 mod batch;
 mod database;
 mod job;
+mod pace;
 pub(super) mod queue;
 mod reconnecting;
 mod reply;
@@ -37,6 +38,7 @@ use crate::domain::Actor;
 use crate::domain::issuance::{MintOrder, RefusalSums};
 use crate::telemetry::Metrics;
 use job::{ChangeOf, IssueJob, QueuedJob, WriteJob};
+use pace::Pace;
 use queue::{FairQueue, Pushed};
 use reconnecting::Reconnecting;
 use reply::Reply;
@@ -68,6 +70,7 @@ struct WriterParts {
     metrics: Arc<Metrics>,
     progress: Arc<WriterProgress>,
     watch: Arc<WriterWatch>,
+    pace: Arc<Pace>,
     /// The thread that writes.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -89,6 +92,7 @@ impl Writer {
             metrics,
             progress: Arc::new(WriterProgress::starting(Instant::now(), true)),
             watch: Arc::default(),
+            pace: Arc::default(),
             thread: Mutex::default(),
         });
         parts.start_thread(0, Some(connection))?;
@@ -113,6 +117,11 @@ impl Writer {
         thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
+    /// How long the next job of a tenant with this number of jobs waiting waits for its transaction.
+    pub(super) fn expected_wait(&self, own: usize) -> Duration {
+        self.parts.pace.wait_for(self.parts.queue.ahead_of(own))
+    }
+
     /// Queues these orders for a tenant, each as a job of its own. Returns after COMMIT, with the
     /// verdicts in the order of the orders.
     pub(super) async fn issue(
@@ -120,11 +129,13 @@ impl Writer {
         tenant: &str,
         orders: Vec<MintOrder>,
     ) -> Vec<Result<Verdict, StoreError>> {
+        let client = WaitBudget::client();
         let enqueue = |order| {
             let (reply, answer) = Reply::new();
             let job = WriteJob::Issue(Box::new(IssueJob {
                 order,
                 decided: None,
+                client: client.clone(),
                 reply,
             }));
             self.send(tenant, job).map(|()| answer)
@@ -238,6 +249,7 @@ impl WriterParts {
             metrics: Arc::clone(&self.metrics),
             progress: Arc::clone(&self.progress),
             watch: Arc::clone(&self.watch),
+            pace: Arc::clone(&self.pace),
         };
         let parts = Arc::clone(self);
         let task = self.metrics.background.start("writer");

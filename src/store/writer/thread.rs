@@ -13,6 +13,7 @@ use super::super::writer_health::WriterProgress;
 use super::batch::{self, BatchOutcome};
 use super::database::{BatchFailure, WriterDatabase};
 use super::job::QueuedJob;
+use super::pace::Pace;
 use super::queue::FairQueue;
 use super::reconnecting::{NextAttempt, Reconnecting};
 use super::watch::WriterWatch;
@@ -33,6 +34,7 @@ pub(super) struct WriterThread {
     pub(super) metrics: Arc<Metrics>,
     pub(super) progress: Arc<WriterProgress>,
     pub(super) watch: Arc<WriterWatch>,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// A job, and the tenant in whose queue it waited.
@@ -52,7 +54,7 @@ impl WriterThread {
     /// of its transaction only: its connection is dropped, which rolls it back.
     pub(super) fn serve(&mut self, jobs: &FairQueue<QueuedJob>, batch: usize, task: &RunningTask) {
         while self.is_current()
-            && let Some(taken) = jobs.take(batch)
+            && let Some(mut taken) = jobs.take(batch)
         {
             self.metrics.writer_batch_size.observe(size(taken.len()));
             self.metrics.writer_queue_length.sub(count(taken.len()));
@@ -61,9 +63,16 @@ impl WriterThread {
                 unknown: true,
                 until: Instant::now() + self.database.connector.timeouts.request,
             };
+            let is_full = taken.len() == batch;
+            if is_full {
+                self.drop_abandoned(&mut taken);
+            }
+            let (queued, started) = (taken.len(), Instant::now());
             let left = task
                 .attempt(|| self.commit_batch(taken, allowance))
                 .unwrap_or_default();
+            let (done, more_waited) = (queued - left.len(), is_full || !left.is_empty());
+            self.pace.observe(done, started.elapsed(), more_waited);
             if self.is_current() {
                 self.progress.idle();
                 self.watch.idle(self.number);
@@ -131,6 +140,15 @@ impl WriterThread {
                     return Vec::new();
                 }
             }
+        }
+    }
+
+    /// Answers the orders whose clients have left, so that no grant is recorded in vain while others
+    /// wait. Otherwise they are done: a client that has closed only its side still gets its answer.
+    fn drop_abandoned(&self, jobs: &mut Vec<Dequeued>) {
+        for (_, queued) in jobs.extract_if(.., |(_, queued)| queued.job.is_abandoned()) {
+            self.metrics.abandoned_orders.inc();
+            queued.job.answer(Err(StoreError::Busy));
         }
     }
 

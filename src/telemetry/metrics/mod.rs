@@ -58,6 +58,10 @@ pub struct Metrics {
     pub writer_batch_size: Histogram,
     /// Jobs that were evicted from a full queue.
     pub writer_displaced: IntCounter,
+    /// Orders that were dropped unrecorded, since their clients had left.
+    pub abandoned_orders: IntCounter,
+    /// Token requests that were refused before any work was done for them.
+    pub overload_refusals: IntCounter,
     limited: IntCounterVec,
     /// When the first signing certificate expires, in Unix seconds; 0 if there is none.
     pub signing_certificate_not_after_seconds: IntGauge,
@@ -141,6 +145,16 @@ impl Metrics {
                 &registry,
                 "writer_displaced_total",
                 "Jobs evicted from the longest queue of a tenant, since all were full; their requests got 503.",
+            )?,
+            abandoned_orders: counter(
+                &registry,
+                "abandoned_orders_total",
+                "Token requests dropped unrecorded while others waited, since their clients had closed the connection.",
+            )?,
+            overload_refusals: counter(
+                &registry,
+                "overload_refusals_total",
+                "Token requests refused with 503 before they were read, since they would have waited too long.",
             )?,
             limited: counters(
                 &registry,
@@ -323,6 +337,8 @@ mod tests {
             "tn_authority_transaction_retries_total{name=\"issue\"} 1",
             "tn_authority_limited_requests_total{limit=\"caller\"} 1",
             "tn_authority_writer_displaced_total 0",
+            "tn_authority_abandoned_orders_total 0",
+            "tn_authority_overload_refusals_total 0",
             "tn_authority_writer_queue_length 3",
             "tn_authority_writer_batch_size_bucket{le=\"8\"} 1",
             "tn_authority_signing_certificate_not_after_seconds 1900000000",

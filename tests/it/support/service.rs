@@ -18,7 +18,7 @@ use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::Value;
 use tn_authority::api::{
-    self, ConcurrencyLimit, Facade, Idempotency, Service, UploadShares, Uploads,
+    self, ConcurrencyLimit, Door, Facade, Idempotency, Service, UploadShares, Uploads,
 };
 use tn_authority::authority::import::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper, Peppers, Trust};
@@ -150,6 +150,7 @@ impl Api {
             },
             idempotency: Idempotency::new(seals, KEEP, LEASE),
             under_way: ConcurrencyLimit::at_most(1_000),
+            door: Door::with_max_wait(None),
             facade,
             public_url: public_url.to_owned(),
             max_body_bytes: LIMIT,
