@@ -228,6 +228,10 @@ fn print_table(parsed: &ParsedTable, request: &TableRequest) -> std::io::Result<
         TableContent::Holdings { table, .. } => (table.held.len(), table.numbers()),
         TableContent::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
         TableContent::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+        TableContent::ManyDelegations(rows) => {
+            let lines = usize::try_from(rows.lines()).unwrap_or(usize::MAX);
+            (lines, rows.numbers())
+        }
         TableContent::Exclusions(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
     };
     let noun = if ranges == 1 { "range" } else { "ranges" };

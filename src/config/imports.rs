@@ -30,7 +30,7 @@ impl Default for Imports {
     fn default() -> Self {
         Self {
             max_ended_share: Fraction::TENTH,
-            max_upload_bytes: 268_435_456,
+            max_upload_bytes: 536_870_912,
             min_upload_rate: 65_536,
             queue: 8,
             dir: None,

@@ -69,6 +69,7 @@ pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::replicas::{Heartbeat, ReplicaIdentity};
+pub use tables::staged_imports::UnfinishedImport;
 pub use tables::withdrawals::{Loss, Swept};
 pub use timeouts::DatabaseTimeouts;
 pub use tx::Tx;

@@ -341,6 +341,16 @@ table! {
     }
 }
 
+table! {
+    staged_imports (sequence) {
+        sequence -> BigInt,
+        import_id -> Text,
+        heartbeat_at -> Nullable<BigInt>,
+        effective_at -> Nullable<BigInt>,
+        last_id -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
@@ -360,3 +370,4 @@ diesel::allow_tables_to_appear_in_same_query!(
 diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);
 diesel::allow_tables_to_appear_in_same_query!(signing_chains, distrusted_chains);
 diesel::allow_tables_to_appear_in_same_query!(renewals, delegations);
+diesel::allow_tables_to_appear_in_same_query!(staged_imports, delegations);

@@ -2,7 +2,7 @@
 //! about the server. A token is recorded by writes to tables that the heartbeat does not touch.
 
 /// The tables of the service. It reads all of them.
-pub(super) const READ: [&str; 36] = [
+pub(super) const READ: [&str; 37] = [
     "account_keys",
     "accounts",
     "allocations",
@@ -34,6 +34,7 @@ pub(super) const READ: [&str; 36] = [
     "replicas",
     "row_changes",
     "signing_chains",
+    "staged_imports",
     "suspensions",
     "webhook_deliveries",
     "webhooks",

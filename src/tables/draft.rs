@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::RefusedLines;
+use super::error::{LINES_NAMED, RefusedLines};
+use super::sorted_delegations::SortedDelegations;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Basis, Reason};
 use crate::domain::numbers::range_set::merged;
@@ -33,6 +34,8 @@ pub enum TableContent {
     /// Rows to add or to end. Rows that are not named stay as they are.
     Allocations(Vec<TableRow<AllocationRow>>),
     Delegations(Vec<TableRow<DelegationRow>>),
+    /// The same, of a table that is too long for memory.
+    ManyDelegations(SortedDelegations),
     Exclusions(Vec<TableRow<ExclusionRow>>),
 }
 
@@ -71,6 +74,24 @@ pub struct Note {
 }
 
 impl TableSummary {
+    /// Adds the refused lines and the notes of another part of the table.
+    pub fn add(&mut self, part: Self) {
+        self.refused.count += part.refused.count;
+        let left = LINES_NAMED.saturating_sub(self.refused.named.len());
+        let named = part.refused.named.into_iter().take(left);
+        self.refused.named.extend(named);
+        for note in part.notes {
+            match self.notes.iter_mut().find(|known| known.what == note.what) {
+                Some(known) => {
+                    known.count += note.count;
+                    let left = LINES_OF_A_NOTE.saturating_sub(known.lines.len());
+                    known.lines.extend(note.lines.into_iter().take(left));
+                }
+                None => self.notes.push(note),
+            }
+        }
+    }
+
     /// Adds a note, unless the count is zero.
     pub fn note(&mut self, count: u64, what: impl Into<Cow<'static, str>>) {
         if count > 0 {

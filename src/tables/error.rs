@@ -34,6 +34,10 @@ pub enum TableError {
     #[error("the table has a header, but no lines")]
     Empty,
     #[error(
+        "line {line}: more than {limit} lines have numbers in common, each with another; split the file"
+    )]
+    Entangled { line: u64, limit: usize },
+    #[error(
         "no line of the table has OCN {ocns}; OCNs must match exactly, including case and leading zeros{hint}"
     )]
     NoSuchOcn { ocns: String, hint: String },

@@ -14,6 +14,7 @@ mod formats;
 mod header;
 mod lines;
 mod rows;
+mod sorted_delegations;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -25,6 +26,7 @@ pub use draft::{
 };
 pub use error::{LINES_NAMED, RefusedLine, RefusedLines, TableError};
 pub use lines::Progress;
+pub use sorted_delegations::SortedDelegations;
 
 use crate::domain::Spc;
 use crate::domain::clock::Time;

@@ -29,6 +29,8 @@ impl From<ImportError> for Problem {
             | ImportError::Lines(_)
             | ImportError::EndsTooMuch { .. }
             | ImportError::MayBeCut { .. }
+            | ImportError::EndsTooManyRows { .. }
+            | ImportError::UnderWay
             | ImportError::Lost => Self::malformed(error.code(), &error),
         }
     }

@@ -20,7 +20,7 @@ use crate::domain::inventory::{
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{NumberRange, Spc, Window, new_id};
-use crate::store::{Loss, Tx, Versions};
+use crate::store::{Loss, StoreError, Tx, Versions};
 use crate::tables::{
     AllocationRow, ExclusionRow, Holding, Holdings, Note, TableContent, TableRow, TableSummary,
 };
@@ -69,6 +69,20 @@ impl<R> TableChange<R> {
 }
 
 impl ImportChange {
+    /// Delegations that end, and when; nothing else.
+    pub(super) fn of_ends(end: Vec<(Delegation, Time)>) -> Self {
+        let ended = end.iter().map(|(row, _)| row.numbers).collect();
+        let delegations = TableChange {
+            end,
+            ended,
+            ..TableChange::default()
+        };
+        Self {
+            delegations,
+            ..Self::default()
+        }
+    }
+
     /// Where the lines that change nothing are counted.
     pub(super) const fn unchanged_mut(&mut self) -> &mut Amount {
         &mut self.unchanged
@@ -168,6 +182,10 @@ pub(super) fn compare(
             Ok(change)
         }
         TableContent::Delegations(rows) => delegation_diff::compare(tx, rows, now, summary),
+        TableContent::ManyDelegations(_) => {
+            // `staged` compares it, a part at a time.
+            Err(StoreError::Unavailable("the table is too long for one transaction".into()).into())
+        }
         TableContent::Exclusions(rows) => {
             let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
             let mut plan = row_diff::plan(rows.clone(), known, now, always, &mut summary.refused);

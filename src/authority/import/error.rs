@@ -24,6 +24,15 @@ pub enum ImportError {
          file is complete, import it with `--confirm` (REST: `confirm=true`)"
     )]
     MayBeCut { ending: u64 },
+    #[error(
+        "more than {limit} rows of the database would end; a table of more than 5000 lines cannot end more at once, so \
+         split it"
+    )]
+    EndsTooManyRows { limit: usize },
+    #[error(
+        "another import of delegations is being written; retry when it has finished, or in a minute"
+    )]
+    UnderWay,
     /// The job was marked as lost, so it may no longer write.
     #[error(
         "the job had no heartbeat and was marked as lost, so nothing was imported; send the table again"
@@ -52,6 +61,8 @@ impl ImportError {
             Self::Lines(_) => "refused-lines",
             Self::EndsTooMuch { .. } => "ends-too-much",
             Self::MayBeCut { .. } => "may-be-cut",
+            Self::EndsTooManyRows { .. } => "ends-too-many-rows",
+            Self::UnderWay => "import-under-way",
             Self::Lost => "lost",
             Self::Refused(refused) => refused.code(),
         }

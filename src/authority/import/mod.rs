@@ -32,12 +32,14 @@ mod difference;
 mod error;
 pub(super) mod exposure;
 mod finished;
+mod job_heartbeats;
 pub mod jobs;
 mod leaving;
 mod outcome;
 mod report;
 mod row_diff;
 mod runner;
+mod staged;
 mod write;
 
 pub use error::ImportError;
@@ -46,6 +48,7 @@ pub(super) use report::ranges;
 pub use report::{ImportOutstanding, ImportResult, RefusedResult};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 use uuid::Uuid;
@@ -55,7 +58,7 @@ use crate::authority::departures;
 use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::jobs::Job;
-use crate::domain::{AuditAction, Caller, Spc, new_id};
+use crate::domain::{AuditAction, Caller, Event, Spc, new_id};
 use crate::store::Tx;
 use crate::tables::{Format, ParsedTable, TableContent, TableError, TableSummary};
 use crate::telemetry::ImportOutcome;
@@ -104,7 +107,7 @@ impl Authority {
         caller: &Caller,
         table: ParsedTable,
         options: ImportOptions,
-        job: Option<Uuid>,
+        job: Option<&RunningJob>,
     ) -> Result<Imported, ImportError> {
         let format = table.summary.format;
         let result = self.import_table(caller, table, options, job).await;
@@ -128,11 +131,15 @@ impl Authority {
         caller: &Caller,
         table: ParsedTable,
         options: ImportOptions,
-        job: Option<Uuid>,
+        job: Option<&RunningJob>,
     ) -> Result<Imported, ImportError> {
         self.require(caller, Action::Provision)?;
         for spc in codes(&table.content) {
             self.must_hold(spc)?;
+        }
+        if let TableContent::ManyDelegations(lines) = &table.content {
+            let table = (lines, table.summary);
+            return self.import_many(caller, table, options, job).await;
         }
         let now = self.clock.now();
         if !options.dry_run && table.summary.refused.count > 0 {
@@ -154,9 +161,20 @@ impl Authority {
         let event = event_by(caller, now, AuditAction::Import);
         let subject = subject(&table);
         // Shared, since the transaction may run twice and a table may have half a million lines.
-        let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());
-        let id = job.unwrap_or_else(|| new_id(now));
+        let (table, about) = (Arc::new(table), subject.clone());
+        let run = ImportRun {
+            id: job.map_or_else(|| new_id(now), |job| job.id),
+            is_job: job.is_some(),
+            event: event.clone(),
+            about,
+            spc: codes(&table.content).first().map(|spc| (*spc).clone()),
+            options,
+            now,
+        };
         let work = move |tx: &mut Tx<'_>| {
+            if matches!(table.content, TableContent::Delegations(_)) {
+                staged::must_be_alone(tx, now)?;
+            }
             let mut summary = table.summary.clone();
             let change = difference::compare(tx, &table.content, options.force, now, &mut summary)?;
             if summary.refused.count > 0 {
@@ -164,27 +182,11 @@ impl Authority {
             }
             must_not_end_too_much(tx, &change, &summary, options, now)?;
             let leaving = leaving::of(tx, &change, now)?;
-            let (changes, ended) = write::apply(tx, &done, &change, &leaving, now)?;
-            tx.insert_row_changes(id, &changes)?;
+            let (changes, ended) = write::apply(tx, &run.event, &change, &leaving, now)?;
+            tx.insert_row_changes(run.id, &changes)?;
             let imported = outcome_of(tx, &change, summary, false, now)?;
-            let mut imported = imported.with_ended_delegations(ended);
-            imported.job = (!changes.is_empty()).then_some(id);
-            if !imported.changes_nothing() {
-                tx.record(&done.done(&about, detail(&imported, options)))?;
-            }
-            if job.is_some() {
-                runner::finish(tx, id, &imported, now)?;
-                tx.set_job_changes(id, changes.len())?;
-            } else if !changes.is_empty() {
-                // So that every import is listed, and can be undone.
-                let spc = codes(&table.content).first().map(|spc| (*spc).clone());
-                let ran = finished::job(done.caller(), (id, spc), &imported, options, now);
-                tx.insert_job(&Job {
-                    changed_rows: Some(changes.len() as u64),
-                    ..ran
-                })?;
-            }
-            Ok(imported)
+            let imported = imported.with_ended_delegations(ended);
+            conclude(tx, &run, imported, changes.len() as u64)
         };
         match job {
             // The runner records the failure of a job, together with the job's row.
@@ -195,6 +197,67 @@ impl Authority {
             None => self.change(event, subject, work).await,
         }
     }
+}
+
+/// A job whose import runs.
+#[derive(Debug)]
+pub struct RunningJob {
+    id: Uuid,
+    runner: Uuid,
+    stopping: Arc<AtomicBool>,
+}
+
+impl RunningJob {
+    /// `runner` is the process that runs it; `stopping` is set when that process stops.
+    #[must_use]
+    pub const fn new(id: Uuid, runner: Uuid, stopping: Arc<AtomicBool>) -> Self {
+        Self {
+            id,
+            runner,
+            stopping,
+        }
+    }
+}
+
+/// What is recorded of an import, apart from its outcome.
+struct ImportRun {
+    /// Of its job.
+    id: Uuid,
+    /// Whether the job is in the database already.
+    is_job: bool,
+    event: Event,
+    /// The subject of the event.
+    about: String,
+    spc: Option<Spc>,
+    options: ImportOptions,
+    now: Time,
+}
+
+/// Records an import, in the transaction in which it takes effect: its event, and its job.
+fn conclude(
+    tx: &mut Tx<'_>,
+    run: &ImportRun,
+    mut imported: Imported,
+    changed_rows: u64,
+) -> Result<Imported, ImportError> {
+    imported.job = (changed_rows > 0).then_some(run.id);
+    if !imported.changes_nothing() {
+        let detail = detail(&imported, run.options);
+        tx.record(&run.event.done(&run.about, detail))?;
+    }
+    if run.is_job {
+        runner::finish(tx, run.id, &imported, run.now)?;
+        tx.set_job_changes(run.id, changed_rows)?;
+    } else if changed_rows > 0 {
+        // So that every import is listed, and can be undone.
+        let (caller, of) = (run.event.caller(), (run.id, run.spc.clone()));
+        let ran = finished::job(caller, of, &imported, run.options, run.now);
+        tx.insert_job(&Job {
+            changed_rows: Some(changed_rows),
+            ..ran
+        })?;
+    }
+    Ok(imported)
 }
 
 impl Authority {
@@ -259,7 +322,9 @@ fn codes(content: &TableContent) -> Vec<&Spc> {
             codes.dedup();
             codes
         }
-        TableContent::Delegations(_) | TableContent::Exclusions(_) => Vec::new(),
+        TableContent::Delegations(_)
+        | TableContent::ManyDelegations(_)
+        | TableContent::Exclusions(_) => Vec::new(),
     }
 }
 
@@ -269,6 +334,7 @@ fn subject(table: &ParsedTable) -> String {
         TableContent::Holdings { spc, .. } => spc.to_string(),
         TableContent::Allocations(_)
         | TableContent::Delegations(_)
+        | TableContent::ManyDelegations(_)
         | TableContent::Exclusions(_) => table.summary.format.to_owned(),
     }
 }

@@ -242,6 +242,8 @@ impl ImportError {
             Self::Table(_)
             | Self::EndsTooMuch { .. }
             | Self::MayBeCut { .. }
+            | Self::EndsTooManyRows { .. }
+            | Self::UnderWay
             | Self::Lost
             | Self::Refused(_) => None,
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::jobs::QueuedImport;
-use super::{ImportError, ImportResult, Imported, RefusedResult};
+use super::{ImportError, ImportResult, Imported, RefusedResult, RunningJob};
 use crate::authority::Authority;
 use crate::authority::audited::event_by;
 use crate::domain::clock::Time;
@@ -23,6 +23,8 @@ use crate::telemetry::RunningTask;
 
 /// How often an idle runner checks for lost jobs.
 const LOST_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long an idle runner deletes what failed imports have left, until it checks its queue again.
+const DISCARD_TURN: Duration = Duration::from_secs(1);
 /// How often a running job writes its progress, which is also its heartbeat.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Seconds without a heartbeat after which a job is lost. Longer than any import occupies the
@@ -53,9 +55,13 @@ impl Runner {
                 }
                 Ok(work) => self.run_to_the_end(&task, &waiter, work),
                 Err(RecvTimeoutError::Timeout) => {
-                    let checked = task.attempt(|| waiter.wait(mark_lost_jobs(&self.authority)));
+                    let checked = task.attempt(|| {
+                        waiter.wait(mark_lost_jobs(&self.authority))?;
+                        let discard = self.authority.discard_failed_imports(DISCARD_TURN);
+                        waiter.wait(discard).map(drop)
+                    });
                     if let Some(Err(error)) = checked {
-                        task.failed(&format_args!("cannot check for lost import jobs: {error}"));
+                        task.failed(&format_args!("cannot check for lost imports: {error}"));
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return task.stop(),
@@ -112,9 +118,10 @@ impl Runner {
             return Err(TableError::Stopped.into());
         }
         let options = work.options;
+        let job = RunningJob::new(id, self.id, Arc::clone(&self.stopping));
         let import = self
             .authority
-            .import(&work.caller, table, options, Some(id));
+            .import(&work.caller, table, options, Some(&job));
         let imported = waiter.wait(import)?;
         if options.dry_run {
             // A dry run has no writing transaction in which the job could be finished.

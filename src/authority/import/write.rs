@@ -43,7 +43,11 @@ pub(super) fn apply(
     }
     changes.extend(change.delegations.add.iter().map(RowChange::added));
     insert_delegations(tx, &change.delegations.add)?;
-    record_delegations(tx, event, &change.delegations.add)?;
+    let mut accounts: BTreeMap<AccountId, u64> = BTreeMap::new();
+    for delegation in &change.delegations.add {
+        *accounts.entry(delegation.account.clone()).or_default() += 1;
+    }
+    record_delegations(tx, event, &accounts)?;
     changes.extend(row_changes(&change.exclusions, now));
     let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
@@ -72,16 +76,12 @@ fn insert_delegations(tx: &mut Tx<'_>, added: &[Delegation]) -> Result<(), Impor
 }
 
 /// Records for each account how many delegations it gets. The rows themselves say which.
-fn record_delegations(
+pub(super) fn record_delegations(
     tx: &mut Tx<'_>,
     event: &Event,
-    added: &[Delegation],
+    accounts: &BTreeMap<AccountId, u64>,
 ) -> Result<(), ImportError> {
-    let mut by_account: BTreeMap<&AccountId, u64> = BTreeMap::new();
-    for delegation in added {
-        *by_account.entry(&delegation.account).or_default() += 1;
-    }
-    for (account, count) in by_account {
+    for (account, count) in accounts {
         let detail = json!({ "delegations_added": count });
         tx.record(&event.about(account).done(account, detail))?;
     }

@@ -100,7 +100,7 @@ pub(super) fn released(
     if numbers.is_empty() {
         return Ok(Released::default());
     }
-    let mut known = tx.delegations_touching(&numbers, from(now), MAX_ROWS + 1)?;
+    let mut known = tx.delegations_occupying(&numbers, from(now), MAX_ROWS + 1)?;
     // A row that overlaps several ranges is found once for each.
     known.dedup_by_key(|row| row.row);
     let mut remaining = tx.departures_touching(

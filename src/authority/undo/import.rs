@@ -13,6 +13,9 @@ use crate::domain::jobs::{Job, JobState, UndoneJob};
 use crate::domain::{AuditAction, Caller};
 use crate::store::Tx;
 
+/// The most rows that are restored or removed in one transaction.
+const MAX_ROWS: usize = 500_000;
+
 /// What undoing an import did, or would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UndoneImport {
@@ -116,7 +119,16 @@ fn undoing(tx: &mut Tx<'_>, job: Uuid, now: Time) -> Result<(Job, Undoing), Chan
     if !is_done || known.changed_rows == Some(0) {
         return Err(ChangeError::NotUndoable("the import changed nothing"));
     }
-    let changes = tx.row_changes_of(job)?;
+    if known
+        .changed_rows
+        .is_some_and(|rows| rows > MAX_ROWS as u64)
+    {
+        return Err(ChangeError::NotUndoable(
+            "the import changed more than 500,000 rows; import a table that ends them",
+        ));
+    }
+    let mut changes = tx.row_changes_of(job)?;
+    changes.extend(tx.rows_of_staged_import(job, MAX_ROWS)?);
     if known.changed_rows != Some(changes.len() as u64) {
         return Err(ChangeError::NotUndoable(
             "the import was made before this version recorded what an import changes; import a corrected table",

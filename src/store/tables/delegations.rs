@@ -3,23 +3,26 @@
 use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 use uuid::Uuid;
 
 use super::columns;
 use super::overlap::{EndsAny, OverlapQuery, Versions};
 use super::range_probes::RangeProbes;
+use super::staged_imports::not_staged;
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{CutFrom, Delegation};
 use crate::domain::{AccountId, NumberRange};
-use crate::store::connection::on_either;
+use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::page::{Page, PageOf};
 use crate::store::schema::delegations;
 use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
-#[diesel(table_name = delegations)]
+#[diesel(table_name = delegations, treat_none_as_default_value = false)]
 pub(in crate::store) struct Row {
     id: String,
     version: i32,
@@ -120,6 +123,7 @@ versioned_table! {
     table: delegations, name: "delegations", domain: Delegation,
     insert: insert_delegations, find: delegation, list: list_delegations, supersede: supersede_delegation,
     touching: delegations_touching, versions: delegation_versions,
+    visible: not_staged!(),
     after_insert: end_proofs_of_delegations,
     after_removal: end_proofs_of_removed_delegations,
 }
@@ -165,8 +169,44 @@ impl Tx<'_> {
         Ok(accounts)
     }
 
+    /// Like [`Tx::delegations_touching`], with those of an import that is being staged: they have
+    /// their numbers already.
+    pub fn delegations_occupying(
+        &mut self,
+        numbers: &[NumberRange],
+        versions: Versions,
+        limit: usize,
+    ) -> Result<Vec<Delegation>, StoreError> {
+        let probes = RangeProbes::of(numbers);
+        let query = OverlapQuery::<delegations::table>::new("delegations", probes, versions, limit);
+        let query = query.with_staged();
+        let found =
+            self.run(|connection| on_either!(connection, c => query.load::<(i32, Row)>(c)))?;
+        let found = found.into_iter().map(|(_, row)| row.try_into());
+        let mut found = found.collect::<Result<Vec<Delegation>, _>>()?;
+        found.sort_unstable_by_key(|row| row.row);
+        Ok(found)
+    }
+
+    /// Inserts new delegations of an import that is being staged. No proof can end by them yet: a
+    /// proof is of an older delegation.
+    pub fn stage_delegations(&mut self, new: &[Delegation]) -> Result<(), StoreError> {
+        let rows: Vec<Row> = new.iter().map(Row::from).collect();
+        self.run(|connection| match connection {
+            AnyConnection::Sqlite(c) => {
+                for row in &rows {
+                    diesel::insert_into(delegations::table)
+                        .values(row)
+                        .execute(c)?;
+                }
+                Ok(())
+            }
+            AnyConnection::Postgres(c) => insert_into_postgres(c, &rows),
+        })
+    }
+
     /// The siblings of a delegation that overlap its numbers: all that were cut from the same
-    /// parent, `beside` included.
+    /// parent, `beside` included, and those of an import that is being staged.
     pub fn delegations_beside(
         &mut self,
         beside: &Delegation,
@@ -180,6 +220,7 @@ impl Tx<'_> {
             versions,
             limit,
         )
+        .with_staged()
         .cut_from(parent);
         let found =
             self.run(|connection| on_either!(connection, c => query.load::<(i32, Row)>(c)))?;
@@ -218,6 +259,7 @@ impl Tx<'_> {
         let rows = self.run(|connection| {
             on_either!(connection, c => delegations::table
                 .filter(delegations::superseded_at.is_null())
+                .filter(not_staged!())
                 .filter(delegations::account_id.eq(account.as_str()))
                 .filter(delegations::id.gt(page.after()))
                 .order(delegations::id)
@@ -227,3 +269,42 @@ impl Tx<'_> {
         page.of(rows, |row| row.id.clone())
     }
 }
+
+/// One text for any number of rows, so that it is prepared once.
+fn insert_into_postgres(connection: &mut PgConnection, rows: &[Row]) -> QueryResult<()> {
+    macro_rules! column {
+        ($name:ident) => {
+            rows.iter().map(|row| row.$name).collect::<Vec<_>>()
+        };
+        (& $name:ident) => {
+            rows.iter().map(|row| &row.$name).collect::<Vec<_>>()
+        };
+    }
+    sql_query(INSERT_DELEGATIONS)
+        .bind::<Array<Text>, _>(column!(&id))
+        .bind::<Array<Integer>, _>(column!(version))
+        .bind::<Array<Text>, _>(column!(&account_id))
+        .bind::<Array<Nullable<Text>>, _>(column!(&parent_id))
+        .bind::<Array<Nullable<Text>>, _>(column!(&lender_id))
+        .bind::<Array<BigInt>, _>(column!(first_position))
+        .bind::<Array<BigInt>, _>(column!(last_position))
+        .bind::<Array<BigInt>, _>(column!(span))
+        .bind::<Array<Bool>, _>(column!(ca))
+        .bind::<Array<Bool>, _>(column!(lend_on))
+        .bind::<Array<Bool>, _>(column!(lender_keeps))
+        .bind::<Array<Nullable<Text>>, _>(column!(&reference))
+        .bind::<Array<BigInt>, _>(column!(valid_from))
+        .bind::<Array<Nullable<BigInt>>, _>(column!(valid_until))
+        .bind::<Array<BigInt>, _>(column!(recorded_at))
+        .bind::<Array<Nullable<BigInt>>, _>(column!(superseded_at))
+        .bind::<Array<BigInt>, _>(column!(sequence))
+        .bind::<Array<BigInt>, _>(column!(made_at))
+        .execute(connection)
+        .map(drop)
+}
+
+const INSERT_DELEGATIONS: &str = "\
+    INSERT INTO delegations (id, version, account_id, parent_id, lender_id, first_position, \
+    last_position, span, ca, lend_on, lender_keeps, reference, valid_from, valid_until, recorded_at, \
+    superseded_at, sequence, made_at) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+    $11, $12, $13, $14, $15, $16, $17, $18)";

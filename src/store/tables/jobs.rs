@@ -217,10 +217,10 @@ impl Tx<'_> {
     }
 
     /// Records how many rows of the inventory a job changed.
-    pub fn set_job_changes(&mut self, id: Uuid, rows: usize) -> Result<(), StoreError> {
+    pub fn set_job_changes(&mut self, id: Uuid, rows: u64) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table.find(id.to_string()))
-                .set(jobs::changed_rows.eq(amount(rows as u64)))
+                .set(jobs::changed_rows.eq(amount(rows)))
                 .execute(c))
         })?;
         Ok(())

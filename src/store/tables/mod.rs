@@ -45,6 +45,7 @@ pub(super) mod replicas;
 pub(super) mod row_changes;
 pub(super) mod row_filters;
 pub(super) mod signing_chains;
+pub(super) mod staged_imports;
 pub(super) mod together;
 mod touching_grants;
 pub(super) mod versioned;

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::versioned::ROWS_PER_INSERT;
-use crate::domain::inventory::row_change::{ChangedVersions, RowChange};
+use crate::domain::inventory::row_change::{ChangedVersions, RowChange, RowKind};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::row_changes;
@@ -94,10 +94,18 @@ impl Tx<'_> {
                 .filter(row_changes::row_id.eq(row.to_string()))
                 .load::<Row>(c))
         })?;
-        let mut changes = Vec::with_capacity(rows.len());
-        for row in rows {
-            let cause = Uuid::parse_str(&row.cause_id).map_err(StoreError::corrupt)?;
-            changes.push((cause, RowChange::try_from(row)?));
+        let mut changes = Vec::with_capacity(rows.len() + 1);
+        for change in rows {
+            let cause = Uuid::parse_str(&change.cause_id).map_err(StoreError::corrupt)?;
+            changes.push((cause, RowChange::try_from(change)?));
+        }
+        if let Some(import) = self.staged_import_of(row)? {
+            let added = RowChange {
+                kind: RowKind::Delegation,
+                row,
+                versions: ChangedVersions::Added(1),
+            };
+            changes.push((import, added));
         }
         changes.sort_by_key(|(_, change): &(Uuid, RowChange)| change.versions.newest());
         Ok(changes)

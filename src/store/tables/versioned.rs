@@ -12,13 +12,14 @@ macro_rules! versioned_table {
         table: $table:ident, name: $name:literal, domain: $domain:ty,
         insert: $insert:ident, find: $find:ident, list: $list:ident, supersede: $supersede:ident,
         touching: $touching:ident, versions: $versions:ident,
+        $(visible: $visible:expr,)?
         $(after_insert: $after_insert:ident,)?
         $(after_removal: $after_removal:ident,)?
     ) => {
         impl Tx<'_> {
             /// Inserts these versions.
             pub fn $insert(&mut self, items: &[$domain]) -> Result<(), StoreError> {
-                for chunk in items.chunks($crate::store::tables::versioned::ROWS_PER_INSERT) {
+                for chunk in items.chunks($crate::store::tables::versioned::WIDE_ROWS_PER_INSERT) {
                     let rows: Vec<Row> = chunk.iter().map(Row::from).collect();
                     self.run(|connection| {
                         on_either!(connection, c => diesel::insert_into($table::table).values(&rows).execute(c))
@@ -33,6 +34,7 @@ macro_rules! versioned_table {
                 let row = self.run(|connection| {
                     on_either!(connection, c => $table::table
                         .filter($table::id.eq(id.to_string()))
+                        $(.filter($visible))?
                         .order($table::version.desc())
                         .first::<Row>(c)
                         .optional())
@@ -63,6 +65,7 @@ macro_rules! versioned_table {
                 let rows = self.run(|connection| {
                     on_either!(connection, c => $table::table
                         .filter($table::superseded_at.is_null())
+                        $(.filter($visible))?
                         .filter($table::id.gt(page.after()))
                         .order($table::id)
                         .limit(page.fetch())

@@ -2,11 +2,12 @@
 //! account. Columns: `account`, and optionally `ca`, `lend_on` and `reference`.
 
 use crate::tables::Layout;
-use crate::tables::draft::{DelegationRow, ParsedTable, TableContent, TableRow};
+use crate::tables::draft::{DelegationRow, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{shown, yes_or_no};
 use crate::tables::lines::{Column, CsvDialect, Line};
 use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+use crate::tables::sorted_delegations::DelegationSorter;
 
 const COLUMNS: &[Column] = &[
     START,
@@ -23,7 +24,7 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Default)]
 pub struct Delegations {
-    rows: Vec<TableRow<DelegationRow>>,
+    rows: DelegationSorter,
 }
 
 impl Layout for Delegations {
@@ -45,12 +46,16 @@ impl Layout for Delegations {
             lend_on: yes_or_no("lend_on", rows::field(line, OWN + 3)?)?,
             reference: rows::text("reference", rows::field(line, OWN + 2)?)?,
         };
-        self.rows.push(rows::row(line, new)?);
-        crate::tables::must_fit_in_memory(self.rows.len())
+        let row = rows::row(line, new)?;
+        // A full disk is reported once for each line; the table is refused in any case.
+        self.rows.add(row).map_err(|error| error.to_string())
     }
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        table.content = TableContent::Delegations(self.rows);
+        table.content = match self.rows.finish()? {
+            Ok(few) => TableContent::Delegations(few),
+            Err(many) => TableContent::ManyDelegations(many),
+        };
         Ok(())
     }
 }

@@ -4,11 +4,14 @@
     reason = "a scenario owns the service that it drives"
 )]
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tn_authority::authority::import::RunningJob;
 use tn_authority::authority::import::jobs::Jobs;
 use tn_authority::domain::jobs::{Job, JobState};
+use tn_authority::domain::new_id;
 use uuid::Uuid;
 
 use super::imports::TABLE;
@@ -94,10 +97,11 @@ fn a_lost_job_writes_nothing(world: World) {
     let draft =
         tables::read(TABLE.as_bytes(), &wanted, world.now(), &mut |_| true).expect("a table");
     let caller = world.provisioner();
+    let job = RunningJob::new(id, new_id(world.now()), Arc::default());
     let done = wait(
         world
             .authority
-            .import(&caller, draft.clone(), CONFIRMED, Some(id)),
+            .import(&caller, draft.clone(), CONFIRMED, Some(&job)),
     );
     assert_eq!(done.expect_err("lost").code(), "lost");
     assert_eq!(world.trail("1234"), []);

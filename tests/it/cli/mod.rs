@@ -15,6 +15,7 @@ mod help;
 mod import_blocks;
 mod inspection;
 mod lists_and_certificates;
+mod long_tables;
 mod newcomers;
 mod pipes;
 mod policy_check;

@@ -2,3 +2,4 @@
 
 pub mod kill;
 mod kill_import;
+mod kill_long_import;
