@@ -1,5 +1,5 @@
-//! How long one request may wait for the database in total, over all that it asks of it, and whether
-//! its client waits for the answer.
+//! How long one request may wait for the database in total, over all that it asks of it, and
+//! whether its client waits for the answer.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn lines_that_all_overlap_are_refused_before_they_fill_the_memory() {
-        let rows: Vec<Row> = (0..MAX_GROUP as u64 + 1)
+        let rows: Vec<Row> = (0..=MAX_GROUP as u64)
             .map(|line| row(line, 1_000, 1))
             .collect();
         let mut groups = sorted(&rows, LINES_OF_A_RUN).groups(10).expect("groups");

@@ -23,8 +23,8 @@ use crate::api::Service;
 use crate::authority::ClientPresence;
 use crate::telemetry::RepeatedLine;
 
-/// A body of at most this size is skipped, so that the connection can be kept. After a longer one it
-/// is closed, which costs less than to read it.
+/// A body of at most this size is skipped, so that the connection can be kept. After a longer one
+/// it is closed, which costs less than to read it.
 const MAX_SKIPPED_BYTES: u64 = 16 * 1024;
 
 /// Decides which token requests are admitted.

@@ -13,7 +13,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseErro
 use uuid::Uuid;
 
 use super::concurrency::Permit;
-use super::door::{self, NotAdmitted};
+use super::door;
 use super::idempotency::Finished;
 use super::unsent::{self, Making};
 use crate::api::Service;
@@ -50,12 +50,9 @@ pub(in crate::api) async fn handle(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let start = Instant::now();
-    let _admitted = match door::enter(&request) {
-        Ok(admitted) => admitted,
-        Err(NotAdmitted) => {
-            door::skip_body(&mut request).await;
-            return Ok(not_admitted(request));
-        }
+    let Ok(_admitted) = door::enter(&request) else {
+        door::skip_body(&mut request).await;
+        return Ok(not_admitted(request));
     };
     let id = request
         .app_data::<Data<Service>>()

@@ -18,6 +18,25 @@ impl Problem {
         problem.0.checks = checks;
         problem
     }
+
+    /// The limit of concurrent requests is reached.
+    pub(in crate::api) fn too_busy() -> Self {
+        Self::unavailable(&"too many concurrent requests")
+    }
+
+    /// There are more token requests than can be answered in time. It is expected, and counted, so
+    /// it is not logged.
+    pub(in crate::api) fn overloaded() -> Self {
+        let mut problem = Self::unavailable(&"overloaded")
+            .with_detail("there are more token requests than can be answered in time; retry later");
+        problem.0.cause = None;
+        problem
+    }
+
+    /// A request of a bulk was left without an answer, which is a bug.
+    pub(in crate::api) fn unanswered() -> Self {
+        Self::internal(&"a request of a bulk was not answered")
+    }
 }
 
 /// For an import that does not start. Once it has started, its job reports the errors.

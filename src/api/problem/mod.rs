@@ -235,25 +235,6 @@ impl Problem {
             .with_detail("the key of this certificate chain is distrusted; refuse its tokens")
     }
 
-    /// The limit of concurrent requests is reached.
-    pub(super) fn too_busy() -> Self {
-        Self::unavailable(&"too many concurrent requests")
-    }
-
-    /// There are more token requests than can be answered in time. It is expected, and counted, so
-    /// it is not logged.
-    pub(super) fn overloaded() -> Self {
-        let mut problem = Self::too_busy();
-        problem.0.cause = None;
-        problem
-            .with_detail("there are more token requests than can be answered in time; retry later")
-    }
-
-    /// A request of a bulk was left without an answer, which is a bug.
-    pub(super) fn unanswered() -> Self {
-        Self::internal(&"a request of a bulk was not answered")
-    }
-
     /// A failure that retrying does not fix.
     pub(super) fn internal(cause: &dyn fmt::Display) -> Self {
         Self::new(

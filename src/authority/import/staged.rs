@@ -107,15 +107,15 @@ impl Authority {
         let Err(error) = outcome else {
             return outcome;
         };
-        let give_up = move |tx: &mut Tx<'_>| tx.give_up_import(sequence);
+        let end = move |tx: &mut Tx<'_>| tx.give_up_import(sequence);
         // What cannot be given up now is when its heartbeat has stopped.
-        let given_up = self.store.write_alongside(NAME, give_up).await;
-        if job.is_some() || given_up.is_err() {
+        let ended = self.store.write_alongside(NAME, end).await;
+        if job.is_some() || ended.is_err() {
             // The runner records the failure of a job, and deletes the rows when it is idle.
             return Err(error);
         }
-        if let Err(left) = self.discard_failed_imports(Duration::MAX).await {
-            log::warn!("the rows of a failed import are not deleted yet: {left}");
+        if let Err(cause) = self.discard_failed_imports(Duration::MAX).await {
+            log::warn!("the rows of a failed import are not deleted yet: {cause}");
         }
         Err(error)
     }
@@ -246,8 +246,11 @@ impl Authority {
     pub async fn discard_failed_imports(&self, patience: Duration) -> Result<bool, StoreError> {
         let (now, started) = (self.clock.now(), Instant::now());
         let is_failed = move |import: &UnfinishedImport| !is_alive(import, now);
-        let failed = self.store.read(|tx| tx.unfinished_imports())?;
-        for import in failed.into_iter().filter(is_failed) {
+        let failed: Vec<UnfinishedImport> = self.store.read(|tx| {
+            let unfinished = tx.unfinished_imports()?;
+            Ok::<_, StoreError>(unfinished.into_iter().filter(is_failed).collect())
+        })?;
+        for import in failed {
             let give_up = move |tx: &mut Tx<'_>| {
                 let mut known = tx.unfinished_imports()?.into_iter();
                 let known = known.find(|known| known.sequence == import.sequence);

@@ -117,7 +117,8 @@ impl Writer {
         thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// How long the next job of a tenant with this number of jobs waiting waits for its transaction.
+    /// How long the next job of a tenant that has this number of jobs in the queue would wait for
+    /// its transaction.
     pub(super) fn expected_wait(&self, own: usize) -> Duration {
         self.parts.pace.wait_for(self.parts.queue.ahead_of(own))
     }

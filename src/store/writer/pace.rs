@@ -10,8 +10,8 @@ pub(super) struct Pace(AtomicU64);
 
 impl Pace {
     /// Adds a transaction to the average. If no more jobs waited than it took, it was smaller than
-    /// it would be under load, and each job took a larger share of it: such a one can only lower the
-    /// average.
+    /// it would be under load, and each job took a larger share of it: such a one can only lower
+    /// the average.
     pub(super) fn observe(&self, jobs: usize, took: Duration, more_waited: bool) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let jobs = u64::try_from(jobs).unwrap_or(u64::MAX);

@@ -143,8 +143,9 @@ impl WriterThread {
         }
     }
 
-    /// Answers the orders whose clients have left, so that no grant is recorded in vain while others
-    /// wait. Otherwise they are done: a client that has closed only its side still gets its answer.
+    /// Answers the orders whose clients have left, so that no grant is recorded in vain while
+    /// others wait. Otherwise they are done: a client that has closed only its side still gets its
+    /// answer.
     fn drop_abandoned(&self, jobs: &mut Vec<Dequeued>) {
         for (_, queued) in jobs.extract_if(.., |(_, queued)| queued.job.is_abandoned()) {
             self.metrics.abandoned_orders.inc();

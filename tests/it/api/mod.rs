@@ -22,6 +22,7 @@ mod limits;
 mod look_alikes;
 mod mistyped_numbers;
 mod openapi;
+mod overload;
 mod policies;
 mod refused_flood;
 mod renewals;

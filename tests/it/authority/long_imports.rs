@@ -65,9 +65,11 @@ fn listed(world: &World) -> usize {
 }
 
 /// The imports that have left rows which do not count.
-fn unfinished(world: &World) -> Vec<UnfinishedImport> {
-    let found = world.authority.store().read(|tx| tx.unfinished_imports());
-    found.expect("imports")
+pub fn unfinished(world: &World) -> Vec<UnfinishedImport> {
+    fn read(tx: &mut Tx<'_>) -> Result<Vec<UnfinishedImport>, StoreError> {
+        tx.unfinished_imports()
+    }
+    world.authority.store().read(read).expect("imports")
 }
 
 fn a_long_table_is_imported_repeated_and_undone(world: World) {

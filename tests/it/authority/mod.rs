@@ -16,7 +16,7 @@ mod imported_rows;
 pub mod imports;
 mod in_that_second;
 mod life_cycle;
-mod long_imports;
+pub mod long_imports;
 mod main_job;
 mod meanwhile;
 mod meets_nothing;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tn_authority::store::{Page, Tx};
 
+use crate::authority::long_imports::unfinished;
 use crate::support::{Db, Logged as _, Setup, World, wait};
 
 /// More than what is imported in one transaction.
@@ -64,11 +65,7 @@ fn a_long_import_that_is_killed_never_counts_in_part(db: Db) {
         if found == LINES {
             break;
         }
-        let store = world.authority.store();
-        left += store
-            .read(|tx| tx.unfinished_imports())
-            .expect("imports")
-            .len();
+        left += unfinished(&world).len();
         // Its heartbeat stopped long ago.
         world
             .db
@@ -76,6 +73,5 @@ fn a_long_import_that_is_killed_never_counts_in_part(db: Db) {
     }
     assert!(left > 0, "none was killed while it wrote");
     wait(world.authority.discard_failed_imports(Duration::MAX)).expect("discarded");
-    let unfinished = world.authority.store().read(|tx| tx.unfinished_imports());
-    assert_eq!(unfinished, Ok(Vec::new()));
+    assert_eq!(unfinished(&world), []);
 }

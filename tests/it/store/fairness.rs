@@ -56,7 +56,7 @@ fn decided_before(world: &World, account: &str) -> usize {
 }
 
 /// Asks as far as the queue; what becomes of it is waited for later. None, if there is no place for it.
-fn begun<F: Future>(asking: F) -> Option<Pin<Box<F>>> {
+pub fn begun<F: Future>(asking: F) -> Option<Pin<Box<F>>> {
     let mut asking = Box::pin(asking);
     let begun = asking
         .as_mut()

@@ -1,7 +1,7 @@
 //! The store by itself: group commit, replicas, outages, migrations.
 
 mod departures;
-mod fairness;
+pub mod fairness;
 mod lost_files;
 mod old_ledger;
 mod old_rows;
@@ -11,4 +11,4 @@ mod reads;
 mod replicas;
 mod schema;
 mod versions;
-mod writer;
+pub mod writer;

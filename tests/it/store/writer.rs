@@ -72,7 +72,7 @@ fn while_blocked<T: Send>(
 }
 
 /// Holds what a writer needs.
-pub(super) fn block(world: &World) -> Raw {
+pub fn block(world: &World) -> Raw {
     let mut blocker = world.db.connect();
     match &mut blocker {
         Raw::Sqlite(c) => c.batch_execute("BEGIN IMMEDIATE"),
@@ -84,7 +84,7 @@ pub(super) fn block(world: &World) -> Raw {
     blocker
 }
 
-pub(super) fn release(blocker: &mut Raw) {
+pub fn release(blocker: &mut Raw) {
     match blocker {
         Raw::Sqlite(c) => c.batch_execute("ROLLBACK"),
         Raw::Postgres(c) => c.batch_execute("ROLLBACK"),

@@ -150,7 +150,7 @@ impl Api {
             },
             idempotency: Idempotency::new(seals, KEEP, LEASE),
             under_way: ConcurrencyLimit::at_most(1_000),
-            door: Door::with_max_wait(None),
+            door: Door::with_max_wait(world.max_wait),
             facade,
             public_url: public_url.to_owned(),
             max_body_bytes: LIMIT,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tn_authority::authority::{
     ControlSettings, Limits, PolicySet, ReadinessSettings, ReferenceClock,
@@ -21,6 +22,8 @@ pub struct Setup {
     pub certificate_lasts: i64,
     pub queue: usize,
     pub batch: usize,
+    /// How long a token request may wait for its transaction, in the API.
+    pub max_wait: Option<Duration>,
     pub postgres: PostgresSettings,
     /// The URL of the database, if it is not its own.
     pub database: Option<DatabaseUrl>,
@@ -57,6 +60,7 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
+            max_wait: None,
             postgres: patient(),
             database: None,
             publication_delay: 0,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
@@ -41,6 +42,8 @@ pub struct World {
     /// The folder of the signers.
     pub signers: PathBuf,
     pub db: Arc<Db>,
+    /// How long a token request may wait for its transaction, in the API.
+    pub max_wait: Option<Duration>,
 }
 
 impl From<Kind> for World {
@@ -150,6 +153,7 @@ impl World {
             dir,
             signers,
             db,
+            max_wait: setup.max_wait,
         };
         if setup.signs {
             world.looks_for_signers(ScanMode::Asked);
