@@ -181,11 +181,10 @@ impl Authority {
         self.store.wait_budget()
     }
 
-    /// How long the next order of a caller with this number of orders waiting would wait for its
-    /// transaction.
+    /// How long an order waits for its transaction that is taken after this number of others.
     #[must_use]
-    pub fn expected_wait(&self, own: usize) -> Duration {
-        self.store.expected_wait(own)
+    pub fn expected_wait(&self, ahead: usize) -> Duration {
+        self.store.expected_wait(ahead)
     }
 
     #[must_use]

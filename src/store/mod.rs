@@ -367,11 +367,10 @@ impl Store {
         WaitBudget(self.readers.timeouts().request)
     }
 
-    /// How long the next order of a caller with this number of orders waiting would wait for its
-    /// transaction.
+    /// How long an order waits for its transaction that is taken after this number of others.
     #[must_use]
-    pub fn expected_wait(&self, own: usize) -> Duration {
-        self.writer.expected_wait(own)
+    pub fn expected_wait(&self, ahead: usize) -> Duration {
+        self.writer.expected_wait(ahead)
     }
 
     /// How the writer is now. Waits for nothing.

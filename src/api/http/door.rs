@@ -32,7 +32,7 @@ const MAX_SKIPPED_BYTES: u64 = 16 * 1024;
 pub struct Door {
     /// Without it all are.
     max_wait: Option<Duration>,
-    admitted: Arc<Mutex<HashMap<u64, usize>>>,
+    admitted: Arc<Mutex<InProgress>>,
     hasher: RandomState,
     line: RepeatedLine,
 }
@@ -40,13 +40,53 @@ pub struct Door {
 /// A token request that was admitted, until it is answered.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    all: Arc<Mutex<HashMap<u64, usize>>>,
+    all: Arc<Mutex<InProgress>>,
     credential: u64,
 }
 
 /// The token request is not admitted.
 #[derive(Debug)]
 pub(super) struct NotAdmitted;
+
+/// The token requests that were admitted and are not answered yet, by their credentials.
+#[derive(Debug, Default)]
+struct InProgress {
+    of: HashMap<u64, usize>,
+    /// How many credentials have more requests than the index.
+    with_more_than: Vec<usize>,
+}
+
+impl InProgress {
+    /// How many requests the writer takes before the next one of this credential: callers take turns,
+    /// so of each other one as many as of this one.
+    fn ahead_of(&self, credential: u64) -> usize {
+        let own = self.of.get(&credential).copied().unwrap_or_default();
+        self.with_more_than.iter().take(own + 1).sum()
+    }
+
+    fn add(&mut self, credential: u64) {
+        let own = self.of.entry(credential).or_default();
+        match self.with_more_than.get_mut(*own) {
+            Some(credentials) => *credentials += 1,
+            None => self.with_more_than.push(1),
+        }
+        *own += 1;
+    }
+
+    fn remove(&mut self, credential: u64) {
+        let Entry::Occupied(mut own) = self.of.entry(credential) else {
+            return;
+        };
+        *own.get_mut() -= 1;
+        let own_now = *own.get();
+        if own_now == 0 {
+            own.remove();
+        }
+        if let Some(credentials) = self.with_more_than.get_mut(own_now) {
+            *credentials -= 1;
+        }
+    }
+}
 
 impl Door {
     /// Refuses requests that would wait for longer than this until their transaction begins.
@@ -60,19 +100,21 @@ impl Door {
         }
     }
 
-    /// `expected_wait` is how long a caller waits that has this number of requests in progress. In
-    /// the writer's queue callers take turns, so that is longest for the one that floods it.
+    /// `expected_wait` is how long a request waits that the writer takes after this number of others.
     fn admit(
         &self,
         credential: u64,
         expected_wait: impl FnOnce(usize) -> Duration,
     ) -> Option<Admitted> {
         let mut admitted = self.admitted.lock();
-        let own = admitted.get(&credential).copied().unwrap_or_default();
-        if self.max_wait.is_some_and(|most| expected_wait(own) > most) {
+        let ahead = admitted.ahead_of(credential);
+        if self
+            .max_wait
+            .is_some_and(|most| expected_wait(ahead) > most)
+        {
             return None;
         }
-        admitted.insert(credential, own + 1);
+        admitted.add(credential);
         let all = Arc::clone(&self.admitted);
         Some(Admitted { all, credential })
     }
@@ -80,12 +122,7 @@ impl Door {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut own) = self.all.lock().entry(self.credential) {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
+        self.all.lock().remove(self.credential);
     }
 }
 
@@ -105,7 +142,7 @@ pub(super) fn enter(request: &ServiceRequest) -> Result<Option<Admitted>, NotAdm
         let address = request.peer_addr().map(|address| address.ip());
         door.hasher.hash_one((address, request.path()))
     };
-    let expected_wait = |own| service.authority.expected_wait(own);
+    let expected_wait = |ahead| service.authority.expected_wait(ahead);
     if let Some(admitted) = door.admit(credential, expected_wait) {
         return Ok(Some(admitted));
     }
@@ -162,16 +199,21 @@ mod tests {
     #[test]
     fn who_floods_the_service_is_refused_and_others_are_not() {
         let door = Door::with_max_wait(Some(MAX));
-        let wait = |own: usize| MAX * u32::try_from(own).expect("few") / 50;
+        let wait = |ahead: usize| MAX * u32::try_from(ahead).expect("few") / 50;
         let flood: Vec<_> = (0..100).map_while(|_| door.admit(1, wait)).collect();
         assert_eq!(flood.len(), 51);
         assert!(door.admit(1, wait).is_none());
-        let calm = door.admit(2, wait);
-        assert!(calm.is_some());
+        let calm = [door.admit(2, wait), door.admit(2, wait)];
+        assert!(calm.iter().all(Option::is_some));
+        // The next one of 1 comes after those of 2, and of 3 after one of each.
+        let ahead = |credential| door.admitted.lock().ahead_of(credential);
+        assert_eq!((ahead(1), ahead(2), ahead(3)), (53, 5, 2));
         drop(flood);
+        assert_eq!((ahead(1), ahead(2)), (1, 2));
         assert!(door.admit(1, wait).is_some());
         drop(calm);
-        assert!(door.admitted.lock().is_empty());
+        assert!(door.admitted.lock().of.is_empty());
+        assert_eq!(ahead(1), 0);
     }
 
     #[test]

@@ -117,10 +117,9 @@ impl Writer {
         thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// How long the next job of a tenant that has this number of jobs in the queue would wait for
-    /// its transaction.
-    pub(super) fn expected_wait(&self, own: usize) -> Duration {
-        self.parts.pace.wait_for(self.parts.queue.ahead_of(own))
+    /// How long a job waits for its transaction that is taken after this number of others.
+    pub(super) fn expected_wait(&self, ahead: usize) -> Duration {
+        self.parts.pace.wait_for(ahead)
     }
 
     /// Queues these orders for a tenant, each as a job of its own. Returns after COMMIT, with the

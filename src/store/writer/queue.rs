@@ -24,8 +24,6 @@ struct QueueState<T> {
     queues: HashMap<String, VecDeque<T>>,
     /// The tenants, in the order of their turns.
     turns: VecDeque<String>,
-    /// How many tenants have more items waiting than the index.
-    longer_than: Vec<usize>,
     waiting: usize,
     closed: bool,
 }
@@ -48,7 +46,6 @@ impl<T> FairQueue<T> {
             state: Mutex::new(QueueState {
                 queues: HashMap::new(),
                 turns: VecDeque::new(),
-                longer_than: Vec::new(),
                 waiting: 0,
                 closed: false,
             }),
@@ -92,10 +89,12 @@ impl<T> FairQueue<T> {
     pub(in crate::store) fn put_back(&self, items: Vec<(String, T)>) {
         let mut state = self.state();
         for (tenant, item) in items.into_iter().rev() {
-            let items = state.queues.entry(tenant.clone()).or_default();
-            items.push_front(item);
-            let length = items.len();
-            state.count_longer(length);
+            state.waiting += 1;
+            state
+                .queues
+                .entry(tenant.clone())
+                .or_default()
+                .push_front(item);
             // A tenant has one turn, however many of its items are put back.
             state.turns.retain(|other| *other != tenant);
             state.turns.push_front(tenant);
@@ -106,13 +105,6 @@ impl<T> FairQueue<T> {
     pub(in crate::store) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
-    }
-
-    /// How many items are taken before the next one of a tenant with this number of items waiting:
-    /// from each tenant as many as from this one.
-    pub(in crate::store) fn ahead_of(&self, own: usize) -> usize {
-        let turns = own.saturating_add(1);
-        self.state().longer_than.iter().take(turns).sum()
     }
 
     #[cfg(test)]
@@ -127,28 +119,25 @@ impl<T> FairQueue<T> {
 
 impl<T> QueueState<T> {
     fn add(&mut self, tenant: &str, item: T) {
+        self.waiting += 1;
         if let Some(items) = self.queues.get_mut(tenant) {
-            items.push_back(item);
-            let length = items.len();
-            return self.count_longer(length);
+            return items.push_back(item);
         }
         self.queues
             .insert(tenant.to_owned(), VecDeque::from([item]));
         self.turns.push_back(tenant.to_owned());
-        self.count_longer(1);
     }
 
     fn take_one(&mut self) -> Option<(String, T)> {
         let tenant = self.turns.pop_front()?;
         let items = self.queues.get_mut(&tenant)?;
         let item = items.pop_front()?;
-        let length = items.len();
-        if length == 0 {
+        self.waiting -= 1;
+        if items.is_empty() {
             self.queues.remove(&tenant);
         } else {
             self.turns.push_back(tenant.clone());
         }
-        self.count_shorter(length);
         Some((tenant, item))
     }
 
@@ -159,25 +148,8 @@ impl<T> QueueState<T> {
         // Linear in the number of tenants, but only when the queue is full.
         let longest = self.queues.iter_mut().max_by_key(|(_, items)| items.len());
         let (_, items) = longest.filter(|(_, items)| items.len() > own + 1)?;
-        let evicted = items.pop_back();
-        let length = items.len();
-        self.count_shorter(length);
-        evicted
-    }
-
-    /// The queue of a tenant has grown to this length.
-    fn count_longer(&mut self, length: usize) {
-        self.waiting += 1;
-        if self.longer_than.len() < length {
-            self.longer_than.resize(length, 0);
-        }
-        self.longer_than[length - 1] += 1;
-    }
-
-    /// The queue of a tenant has shrunk to this length.
-    fn count_shorter(&mut self, length: usize) {
         self.waiting -= 1;
-        self.longer_than[length] -= 1;
+        items.pop_back()
     }
 }
 
@@ -218,27 +190,6 @@ mod tests {
         assert_eq!(queue.push("flood", 5), Pushed::Full(5));
         assert!(matches!(queue.push("two", 200), Pushed::Evicted(1 | 101)));
         assert_eq!(queue.waiting(), 4);
-    }
-
-    #[test]
-    fn a_tenant_waits_for_as_many_items_of_each_other_one_as_of_its_own() {
-        let queue = FairQueue::new(100);
-        for n in 0..50 {
-            assert_eq!(queue.push("flood", n), Pushed::Taken);
-        }
-        for n in 0..3 {
-            assert_eq!(queue.push("calm", n), Pushed::Taken);
-        }
-        assert_eq!(queue.push("one", 0), Pushed::Taken);
-        // A new tenant after the first one of each; and a second item of `one` after the second.
-        assert_eq!((queue.ahead_of(0), queue.ahead_of(1)), (3, 5));
-        assert_eq!(queue.ahead_of(50), 54);
-        let taken = queue.take(5).expect("items");
-        assert_eq!((queue.ahead_of(0), queue.ahead_of(50)), (2, 49));
-        queue.put_back(taken);
-        assert_eq!((queue.ahead_of(0), queue.ahead_of(50)), (3, 54));
-        queue.take(54).expect("items");
-        assert_eq!(queue.ahead_of(50), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! More token requests than can be answered in time: some are refused before they are read, and leave nothing.
 
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +9,7 @@ use tn_authority::domain::Role;
 use tn_authority::store::StoreError;
 
 use crate::store::fairness::begun;
-use crate::store::writer::{block, release};
+use crate::store::writer::{block, release, until};
 use crate::support::service::{Api, asking};
 use crate::support::{Kind, Setup, World, account, request, wait};
 
@@ -26,6 +27,22 @@ fn full_with_one(max_wait: Option<Duration>) -> Setup {
         max_wait,
         ..Setup::default()
     }
+}
+
+/// Works while a token request over HTTP waits for the writer, behind two orders.
+fn while_one_waits<T>(api: &Api, work: impl FnOnce() -> T) -> T {
+    let queued = || api.world.metric("writer_queue_length");
+    thread::scope(|scope| {
+        let (done, waiting) = with_a_queue(&api.world, || {
+            // The other order is in the transaction that does not begin.
+            until(|| queued() < 1.5);
+            let waiting = scope.spawn(|| api.ask(&asking(&["one:12125551001"])));
+            until(|| queued() > 1.5);
+            (work(), waiting)
+        });
+        waiting.join().expect("a client").with(200);
+        done
+    })
 }
 
 /// Orders that wait for the writer, one of them in a transaction that does not begin.
@@ -57,26 +74,26 @@ fn a_token_request_that_would_wait_too_long_leaves_nothing_and_can_be_repeated(k
     let body = asking(&["one:12125551002"]);
     let path = "/at/account/acme/token";
     api.once("first", &api.acme, path, &body).with(200);
-    let refused = with_a_queue(&api.world, || api.once("again", &api.acme, path, &body));
+    let refused = while_one_waits(&api, || api.once("again", &api.acme, path, &body));
     let problem = refused.problem(503, "unavailable");
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(
         problem["instance"].as_str().map(|id| &id[9..]),
         refused.header("x-request-id")
     );
-    assert_eq!(api.world.grants().len(), 3);
+    assert_eq!(api.world.grants().len(), 4);
     let metric = |name| api.world.metric(name).round();
     assert!((metric("overload_refusals_total") - 1.0).abs() < 0.5);
     // The key was not used, so the repetition is the first request with it.
     api.once("again", &api.acme, path, &body).with(200);
-    assert_eq!(api.world.grants().len(), 4);
+    assert_eq!(api.world.grants().len(), 5);
 }
 
 fn changes_and_reads_are_served_while_token_requests_are_refused(kind: Kind) {
     let setup = full_with_one(Some(Duration::from_nanos(1)));
     let api = Api::over(World::new(kind, setup));
     api.ask(&asking(&["one:12125551002"])).with(200);
-    with_a_queue(&api.world, || {
+    while_one_waits(&api, || {
         // Without credentials, since it is refused before it is authenticated.
         let bulk = json!({ "requests": [] });
         api.post("", "/v1/tokens", &bulk)

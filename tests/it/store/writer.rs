@@ -92,7 +92,7 @@ pub fn release(blocker: &mut Raw) {
     .expect("the end of the lock");
 }
 
-fn until(condition: impl Fn() -> bool) {
+pub fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(20), "waited too long");
