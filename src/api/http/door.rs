@@ -57,8 +57,8 @@ struct InProgress {
 }
 
 impl InProgress {
-    /// How many requests the writer takes before the next one of this credential: callers take turns,
-    /// so of each other one as many as of this one.
+    /// How many requests the writer takes before the next one of this credential: callers take
+    /// turns, so of each other one as many as of this one.
     fn ahead_of(&self, credential: u64) -> usize {
         let own = self.of.get(&credential).copied().unwrap_or_default();
         self.with_more_than.iter().take(own + 1).sum()
@@ -100,7 +100,8 @@ impl Door {
         }
     }
 
-    /// `expected_wait` is how long a request waits that the writer takes after this number of others.
+    /// `expected_wait` is how long a request waits that the writer takes after this number of
+    /// others.
     fn admit(
         &self,
         credential: u64,
