@@ -23,7 +23,7 @@ MOST_LONG_RANGES, MOST_RANGES = 1_000_000, 10_000_000
 # A ledger that is there before the run is of this time, evenly.
 LEDGER_DAYS = 90
 # What a token adds, and what it adds at the ceiling.
-TABLES = {"service": ["grants", "grant_numbers", "audit_events"], "ceiling": ["tokens"]}
+TABLES = {"service": ["grants", "grant_numbers", "audit_events", "account_keys"], "ceiling": ["tokens"]}
 COUNTED = {"service": "grants", "ceiling": "tokens"}
 
 
