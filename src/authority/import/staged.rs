@@ -108,7 +108,7 @@ impl Authority {
             return outcome;
         };
         let end = move |tx: &mut Tx<'_>| tx.give_up_import(sequence);
-        // What cannot be given up now is when its heartbeat has stopped.
+        // If this fails, it is given up once its heartbeat is too old.
         let ended = self.store.write_alongside(NAME, end).await;
         if job.is_some() || ended.is_err() {
             // The runner records the failure of a job, and deletes the rows when it is idle.
@@ -203,16 +203,15 @@ impl Authority {
         };
         let last = new_id(now);
         let work = move |tx: &mut Tx<'_>| {
-            let is_wanted = tx.record_import_heartbeat(import.sequence, now)?;
+            if !tx.record_import_heartbeat(import.sequence, now)? {
+                return Err(ImportError::Lost);
+            }
             let added = found.imported.added.ranges;
             if added == 0 {
                 tx.give_up_import(import.sequence)?;
                 tx.discard_import(import, 1)?;
             } else {
                 tx.make_import_effective(import.sequence, last, now)?;
-            }
-            if !is_wanted {
-                return Err(ImportError::Lost);
             }
             write::record_delegations(tx, &run.event, &found.accounts)?;
             let change = ImportChange::of_ends(still_open(tx, &found.ending, now)?);
