@@ -65,6 +65,22 @@ def inventory(series, uuid, accounts, ranges):
     ]
 
 
+# The key that all tokens are for, if the same; see requests.lua.
+FINGERPRINT = "SHA256 " + ":".join(["00"] * 8 + ["5E"] * 24)
+
+
+def proofs(series, uuid, empty, accounts, ranges):
+    """A statement for a proof of control for each delegated number, confirmed now for the key that all tokens are for."""
+    size, now = size_of_ranges(ranges), int(time.time())
+    return (
+        "INSERT INTO control_proofs (id, account_id, position, delegation_id, method, gateway, code_hash, tries, "
+        "started_at, started_by, request_id, expires_at, confirmed_at, confirmed_by, fingerprint) "
+        f"SELECT {uuid('a000', 'n')}, 'a' || (n / {size} % {accounts}), {FIRST_POSITION} + n, "
+        f"{uuid('9000', f'n / {size}')}, 'sms', 'sms', {empty}, 0, {now}, '', {uuid('a000', 'n')}, {now}, {now}, '', "
+        f"'{FINGERPRINT}' FROM {series(ranges * size)}"
+    )
+
+
 # What differs from grant to grant in a ledger that is there before the run; all else is that of one real grant.
 VARIED = ["jti", "request_id", "fingerprint", "issued_at", "expires_at", "account_id", "first_position", "last_position"]
 
@@ -104,17 +120,21 @@ class Sqlite:
     def url(self, party):
         return f"sqlite:{self.path(party)}"
 
-    def fill(self, keys, accounts, ranges):
+    def fill(self, keys, accounts, ranges, control):
         def series(count):
             numbers = f"SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {count}"
             return f"(WITH RECURSIVE s (n) AS ({numbers}) SELECT n FROM s)"
 
+        def uuid(kind, n):
+            return f"printf('00000000-0000-7000-{kind}-%012x', {n})"
+
         with contextlib.closing(sqlite3.connect(self.path("service"))) as connection, connection:
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA cache_size = -500000")
-            uuid = "printf('00000000-0000-7000-9000-%012x', n)"
-            for statement in inventory(series, uuid, accounts, ranges):
+            for statement in inventory(series, uuid("9000", "n"), accounts, ranges):
                 connection.execute(statement)
+            if control:
+                connection.execute(proofs(series, uuid, "x''", accounts, ranges))
             connection.executemany(
                 "INSERT INTO api_keys (id, secret_hash, role, account_id, label, created_at, hashed_by) "
                 f"VALUES (?, ?, 'account', ?, '', 0, '{keys.name}')",
@@ -250,9 +270,16 @@ class Postgres:
     def url(self, party):
         return f"postgres://postgres:{self.password}@127.0.0.1:{self.port}/{party}"
 
-    def fill(self, keys, accounts, ranges):
-        uuid = "'00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0')"
-        statements = inventory(lambda count: f"generate_series(0, {count - 1}) AS s (n)", uuid, accounts, ranges)
+    def fill(self, keys, accounts, ranges, control):
+        def series(count):
+            return f"generate_series(0, {count - 1}) AS s (n)"
+
+        def uuid(kind, n):
+            return f"'00000000-0000-7000-{kind}-' || lpad(to_hex({n}), 12, '0')"
+
+        statements = inventory(series, uuid("9000", "n"), accounts, ranges)
+        if control:
+            statements.append(proofs(series, uuid, "''", accounts, ranges))
         copied = "\n".join(
             f"{name}\t\\\\x{hashed}\taccount\t{account}\t\t0\t{keys.name}" for name, hashed, account in keys.rows()
         )

@@ -13,6 +13,8 @@ from pathlib import Path
 # single requests. A tenth less is still accepted, since no two runs are alike.
 WANTED = {"single": 0.50, "bulk": 0.75}
 TOLERANCE = 0.10
+# The most time that a token may take whose policies look at control, beside one without.
+CONTROL = 1.10
 
 # Name in JSON, title, form, and whether the ratio says anything.
 FIGURES = [
@@ -76,6 +78,13 @@ class Result:
             return None
         return f"{self.title()}: {ratio.median:.2f} of the ceiling's tokens a second; wanted are {wanted:.2f}"
 
+    def too_dear(self):
+        """Whether control costs more than it may."""
+        costs = self.ratio("rate", "control")
+        if costs is None or costs.median <= CONTROL:
+            return None
+        return f"{self.title()}: with control a token takes {costs.median:.2f} times as long; at most {CONTROL:.2f} is wanted"
+
     def title(self):
         options = self.options
         bulk = f", {options.bulk} tokens a request" if options.bulk else ""
@@ -114,11 +123,24 @@ class Result:
         def text(name, form):
             return self.figure("overload", name).text(form)
 
-        return (f"overload, {runs[0]['connections']:,} connections, {text('offered_share', '{:.1f}')} times as many "
+        return (f"under overload, {runs[0]['connections']:,} connections, {text('offered_share', '{:.1f}')} times as many "
                 f"requests as tokens without it: {text('rate', '{:,.0f}')} tokens a second, "
                 f"{text('good_share', '{:.2f}')} of those without; p50 {text('p50', '{:,.0f}')} ms and p99 "
                 f"{text('p99', '{:,.0f}')} ms of those admitted; {refused} of the requests refused by 503; right after it "
                 f"{text('after_share', '{:.2f}')} of the tokens a second before")
+
+    def control(self):
+        costs = self.ratio("rate", "control")
+        if costs is None:
+            return None
+
+        def text(name, form):
+            return self.figure("control", name).text(form)
+
+        # Tokens a second are the other way round than the time of one.
+        return (f"with policies that look at control: {text('rate', '{:,.0f}')} tokens a second, p50 "
+                f"{text('p50', '{:,.2f}')} ms, p99 {text('p99', '{:,.2f}')} ms, {text('cpu', '{:,.0f}')} µs of CPU; a "
+                f"token takes {costs.text('{:.2f}')} times as long as without")
 
     def json(self):
         parties = {
@@ -128,7 +150,7 @@ class Result:
         compared = [name for name, _, _, is_compared in FIGURES if is_compared]
         ratios = {
             other: {name: ratio.json() for name in compared if (ratio := self.ratio(name, other))}
-            for other in ("ceiling", "ceiling_bulk") if other in self.runs
+            for other in ("ceiling", "ceiling_bulk", "control") if other in self.runs
         }
         return {
             "database": self.database.name, "described": self.described, "connections": self.connections,
@@ -147,9 +169,9 @@ def report(options, results, folder):
     machine = describe_machine(options, folder)
     for result in results:
         print(f"\n{result.title()}\n{aligned([['', *result.columns()], *result.rows()])}")
-        if text := result.overload():
+        for text in filter(None, (result.overload(), result.control())):
             print(text)
-    slow = [text for result in results if (text := result.too_slow())]
+    slow = [text for result in results for text in (result.too_slow(), result.too_dear()) if text]
     faults = [text for result in results for text in result.faults]
     print(f"\n{described(options, machine)}")
     print("".join(f"not as it should be: {text}\n" for text in faults + ([] if options.no_limits else slow)), end="")
@@ -173,8 +195,8 @@ def markdown(options, results, machine):
         columns = [result.title(), *result.columns()]
         lines = [columns, ["---"] * len(columns), *result.rows()]
         parts.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
-        if text := result.overload():
-            parts.append(f"Under {text}.\n")
+        for text in filter(None, (result.overload(), result.control())):
+            parts.append(f"{text[0].upper()}{text[1:]}.\n")
     return "\n".join(parts)
 
 
@@ -189,7 +211,7 @@ def described(options, machine):
 
 
 def recorded_options(options):
-    names = ("seconds", "repeat", "accounts", "ranges", "grants", "memory", "callers", "quick", "overload")
+    names = ("seconds", "repeat", "accounts", "ranges", "grants", "memory", "callers", "quick", "overload", "control")
     return {name: getattr(options, name) for name in names}
 
 

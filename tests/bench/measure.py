@@ -57,7 +57,7 @@ class Load:
         command = [
             self.program, "--threads", threads, "--connections", connections, "--duration", f"{seconds}s",
             "--timeout", "20s", "--script", HERE / "requests.lua", party.url(), "--", self.file, threads,
-            self.options.entries, bulk or 0, self.requests, pause,
+            self.options.entries, bulk or 0, self.requests, pause, int(self.options.control),
         ]
         env = {**os.environ, "LD_LIBRARY_PATH": self.libraries}
         # LuaJIT finds no modules of other versions.
@@ -92,7 +92,7 @@ class Measurement:
         options, began = self.options, time.monotonic()
         self.database.start()
         try:
-            self.service.prepare(self.keys, options.accounts, options.ranges)
+            self.service.prepare(self.keys, options.accounts, options.ranges, options.control)
             if options.grants:
                 self.fill_ledger()
             self.limit_memory()
@@ -140,6 +140,8 @@ class Measurement:
             yield "ceiling_bulk", self.ceiling, connections, bulk
         elif self.ceiling:
             yield "ceiling", self.ceiling, connections, None
+        if self.options.control:
+            yield "control", self.service, connections, bulk
 
     def measure(self, connections):
         options = self.options
@@ -148,10 +150,18 @@ class Measurement:
         for repetition in range(options.repeat):
             # Each is first as often as last, so that what else the machine does meets all.
             for kind, *asked in kinds if repetition % 2 == 0 else kinds[::-1]:
+                if options.control and kind in ("service", "control"):
+                    self.restart_service(result, kind == "control")
                 self.add(result, kind, self.once(result, *asked))
             if options.overload:
                 self.add(result, "overload", self.overload(result))
         return result
+
+    def restart_service(self, result, control):
+        """Its policies are those of its start. Caches are filled again."""
+        self.service.restart(control)
+        self.limit.add(self.service.process)
+        self.load.run(self.service, result.connections, self.options.warm_up, self.options.bulk)
 
     def overload(self, result):
         """About four times as many requests as tokens were issued a second: as many wait as may and the transaction is
@@ -252,8 +262,10 @@ def experiment(options, folder, programs):
     results = []
     try:
         try_checks()
-        runs = options.repeat * len(options.connections) * (2 + bool(options.bulk) + 2 * options.overload)
-        if shutil.disk_usage(folder).free < (1 << 30) + options.ranges * 1_000 + (options.grants or 0) * 2_000 + runs * options.seconds * (20 << 20):
+        runs = options.repeat * len(options.connections) * (2 + bool(options.bulk) + 2 * options.overload + options.control)
+        needed = (1 << 30) + runs * options.seconds * (20 << 20)
+        needed += options.ranges * (1_000_000 if options.control else 1_000) + (options.grants or 0) * 2_000
+        if shutil.disk_usage(folder).free < needed:
             raise Broken(f"there is too little space in {folder}; TMPDIR names another folder")
         machine, keys = Machine(folder), Keys(options.accounts)
         load = Load(machine, programs.wrk, options, keys)

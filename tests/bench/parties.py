@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -57,11 +58,14 @@ class Service(Party):
     def __init__(self, machine, program, database, queue):
         super().__init__(machine, program, database)
         self.queue, self.operations, self.ready_after = queue, None, None
+        # Whether policies ask for control, once there are proofs of it.
+        self.control = False
+        self.policies = machine.folder / "policies"
         self.signer = machine.folder / "signer"
         self.config = machine.folder / f"{self.log}.toml"
         self.secret = machine.folder / "api-keys.secret"
 
-    def prepare(self, keys, accounts, ranges):
+    def prepare(self, keys, accounts, ranges, control):
         """The tables as the service makes them, filled; and a certificate of a development CA, which `demo` makes."""
         if not self.signer.exists():
             self.command("demo", "--dir", self.signer)
@@ -69,11 +73,12 @@ class Service(Party):
         self.secret.write_text(keys.pepper.hex())
         self.write_config()
         self.command("migrate", "--config", self.config)
-        self.database.fill(keys, accounts, ranges)
+        self.database.fill(keys, accounts, ranges, control)
 
     def write_config(self):
         self.port, self.operations = free_ports(2)
         self.config.touch(0o600)
+        policies = f'[policy]\ndir = "{self.policies}"' if self.control else ""
         # All that is not here is as it is by default: policies, limits, lint, audit trail, log.
         self.config.write_text(f"""\
 [carrier]
@@ -94,7 +99,19 @@ key_file = "{self.signer / 'signing-key.pem'}"
 chain_file = "{self.signer / 'signing-chain.pem'}"
 [api_keys]
 secret_file = "{self.secret}"
+{policies}
 """)
+
+    def restart(self, control):
+        """With the built-in policies alone, or with the shipped example about control, too."""
+        self.stop()
+        self.control = control
+        if control and not self.policies.exists():
+            self.policies.mkdir()
+            for name in ("inventory.cedar", "mint.cedar", "examples/control.cedar"):
+                shutil.copy(ROOT / "policies" / name, self.policies)
+        self.write_config()
+        self.start()
 
     def command(self, *arguments):
         done = subprocess.run(

@@ -1,6 +1,6 @@
 -- What wrk sends: each request for other numbers and with another fingerprint, by the keys of many callers in turn.
 --
--- wrk -s requests.lua URL -- KEYS THREADS ENTRIES BULK FIRST PAUSE
+-- wrk -s requests.lua URL -- KEYS THREADS ENTRIES BULK FIRST PAUSE SAME
 --   KEYS     a file with a line for each caller: account, API key, numbers in a range, the first number of each range
 --   THREADS  as in -t
 --   ENTRIES  numbers in a list
@@ -8,6 +8,7 @@
 --   FIRST    which request this is, counted over all runs, so that no run repeats the numbers of another
 --   PAUSE    milliseconds after which a client repeats what was refused by 503. Then the good answers alone are timed,
 --            by the time of the request, which comes back in the fingerprint; not in bulk. 0: neither
+--   SAME     1: the same fingerprint in all requests, that of the number 0; 0: another in each
 --
 -- At the end it prints a line of JSON.
 
@@ -20,7 +21,7 @@ int gettimeofday(struct timeval *now, void *zone);
 local clock = ffi.new("struct timeval")
 
 -- Of one thread; wrk reads the global ones at the end.
-local callers, entries, bulk, first, pause = {}, 1, 0, 0, 0
+local callers, entries, bulk, first, pause, same = {}, 1, 0, 0, 0, false
 local sent, threads, refused = 0, 1, 0
 id, good, other, mismatched, admitted = 0, 0, 0, 0, {}
 -- Of the thread that starts the others.
@@ -53,7 +54,7 @@ function init(args)
         table.insert(callers, caller)
     end
     threads, entries, bulk = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
-    first, pause = tonumber(args[5]), tonumber(args[6])
+    first, pause, same = tonumber(args[5]), tonumber(args[6]), args[7] == "1"
     if pause > 0 then
         response, delay = note, wait
     end
@@ -129,7 +130,7 @@ end
 
 local function ask(caller, nth, unique)
     return string.format(
-        '"tktype":"TNAuthList","tkvalue":"%s","ca":false,"fingerprint":"%s"', list(caller, nth), fingerprint(unique)
+        '"tktype":"TNAuthList","tkvalue":"%s","ca":false,"fingerprint":"%s"', list(caller, nth), fingerprint(same and 0 or unique)
     )
 end
 
