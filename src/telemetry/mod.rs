@@ -71,12 +71,13 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
                 return Ok(());
             }
             let time = out.timestamp_millis().to_string();
-            let line = if json {
+            let mut line = if json {
                 log_format::json(&time, record)
             } else {
                 log_format::text(&time, record)
             };
-            writeln!(out, "{line}")
+            line.push(b'\n');
+            out.write_all(&line)
         })
         .try_init()?;
     panics::install_hook();

@@ -6,7 +6,6 @@ use std::future::Future;
 
 use log::Record;
 use log::kv::Key;
-use serde_json::Value;
 
 /// The ids of a request, for log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,21 +46,18 @@ where
     }
 }
 
-/// The ids to add to a log line, without those that the record has itself.
-pub(super) fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
+/// Visits the ids to add to a log line, by name: those that the record does not have itself.
+pub(super) fn visit_ids(record: &Record<'_>, mut visit: impl FnMut(&'static str, &str)) {
     let has = |name: &str| record.key_values().get(Key::from_str(name)).is_some();
-    let mut pairs = Vec::new();
     // There is no context outside of a request, or while the thread is ending.
     let _ = CONTEXT.try_with(|context| {
         if !has("request_id") {
-            let id = context.request_id.as_str();
-            pairs.push(("request_id".to_owned(), id.into()));
+            visit("request_id", &context.request_id);
         }
         if let Some(trace) = context.trace_id.as_deref() {
-            pairs.push(("trace_id".to_owned(), trace.into()));
+            visit("trace_id", trace);
         }
     });
-    pairs
 }
 
 #[cfg(test)]
@@ -79,7 +75,7 @@ mod tests {
     fn a_line_has_the_ids_of_its_request() {
         let line = || {
             let record = Record::builder().args(format_args!("x")).build();
-            crate::telemetry::log_format::json("T", &record)
+            String::from_utf8_lossy(&crate::telemetry::log_format::json("T", &record)).into_owned()
         };
         let named = ",\"request_id\":\"r-1\",\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}";
         assert!(!line().contains("request_id"));
@@ -104,7 +100,8 @@ mod tests {
                 .args(format_args!("x"))
                 .key_values(&kvs)
                 .build();
-            let line = crate::telemetry::log_format::json("T", &record);
+            let line = String::from_utf8_lossy(&crate::telemetry::log_format::json("T", &record))
+                .into_owned();
             assert!(line.contains("r-2") && !line.contains("r-1"), "{line}");
         });
     }
