@@ -12,9 +12,8 @@ use super::problem::Problem;
 use super::waiting::{WAITING, WaitingState};
 use super::{Service, http, openapi, routes};
 
-/// All routes of the API.
+/// All routes of the API. They are tried in this order, so those that are used most come first.
 fn api_routes(cfg: &mut ServiceConfig) {
-    control_routes(cfg);
     cfg
         // RFC 9447 §5, RFC 9448 §5.5
         .service(route("/at/account/{id}/token").post(routes::token::issue_token))
@@ -108,6 +107,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
         .service(route("/openapi.json").get(openapi::document))
         .service(route("/docs").get(openapi::to_the_page))
         .service(route("/docs/{file:.*}").get(openapi::page));
+    control_routes(cfg);
 }
 
 /// Effective control.
