@@ -27,7 +27,7 @@ use crate::domain::{Actor, Denial};
 use memory::StagedKeys;
 pub(super) use memory::{MintMemory, StagedMemory};
 use parties::Parties;
-use rows::RowQuestion;
+use rows::{EarlyProofs, RowQuestion};
 pub use samples::SampleTask;
 
 /// An order, with everything that its decision depends on.
@@ -54,7 +54,9 @@ pub(super) fn decide_and_record(
     let orders = &orders[..rows::fitting(orders).min(orders.len())];
     let requests: Vec<&RuledRequest> = orders.iter().map(|order| &order.ruled).collect();
     let actors: Vec<&Actor> = orders.iter().map(|order| &order.ruled.actor).collect();
-    let parties = Parties::load(tx, unsettled(&requests), &api_keys_of(&actors))?;
+    let mut early = EarlyProofs::of(&requests);
+    let api_keys = api_keys_of(&actors);
+    let parties = Parties::load(tx, unsettled(&requests), &api_keys, &mut early)?;
     let mut facts = facts::load(tx, &requests, &parties)?;
     // The rest is decided in another transaction.
     let orders = &orders[..facts.len().min(orders.len())];
@@ -75,6 +77,7 @@ pub(super) fn decide_and_record(
     rows::load(
         tx,
         &asking,
+        early,
         &mut facts,
         Some(&memory.keys),
         &mut staged.keys,
@@ -201,14 +204,16 @@ impl Tx<'_> {
         &mut self,
         requests: &[&RuledRequest],
     ) -> Result<Vec<Facts>, StoreError> {
-        let parties = Parties::load(self, unsettled(requests), &[])?;
+        let no_proofs = &mut EarlyProofs::default();
+        let parties = Parties::load(self, unsettled(requests), &[], no_proofs)?;
         facts::load(self, requests, &parties)
     }
 
     /// The facts that a request would be decided on, even if policy has settled it, or the rule of
     /// authority refuses it. Records nothing.
     pub fn facts(&mut self, request: &RuledRequest) -> Result<Facts, StoreError> {
-        let parties = Parties::load(self, std::iter::once(request), &[])?;
+        let mut early = EarlyProofs::of(&[request]);
+        let parties = Parties::load(self, std::iter::once(request), &[], &mut early)?;
         let mut facts = [facts::load_one(self, request, &parties)?];
         let question = RowQuestion {
             at: 0,
@@ -216,7 +221,7 @@ impl Tx<'_> {
             recorded: None,
         };
         let mut staged = StagedKeys::default();
-        rows::load(self, &[question], &mut facts, None, &mut staged)?;
+        rows::load(self, &[question], early, &mut facts, None, &mut staged)?;
         let [facts] = facts;
         Ok(facts)
     }

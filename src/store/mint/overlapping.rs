@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::schema::{allocations, delegations, exclusions};
 use crate::store::tables::overlap::{OverlapQuery, Versions};
 use crate::store::tables::range_probes::RangeProbes;
-use crate::store::tables::together::{JoinedParts, load_together};
+use crate::store::tables::together::load_together;
 use crate::store::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
@@ -19,6 +19,13 @@ use crate::store::tx::Tx;
 pub(super) type FoundDelegation = (i32, delegation_rows::Row);
 pub(super) type FoundAllocation = (i32, allocation_rows::Row);
 pub(super) type FoundExclusion = (i32, exclusion_rows::Row);
+
+/// What overlaps the numbers of a batch.
+type Overlapping = (
+    Vec<FoundDelegation>,
+    Vec<FoundAllocation>,
+    Vec<FoundExclusion>,
+);
 
 /// The number ranges of a batch.
 #[derive(Default)]
@@ -37,7 +44,7 @@ pub(super) fn read(
     probes: &BatchProbes,
     versions: Versions,
     limit: usize,
-) -> Result<JoinedParts<FoundDelegation, FoundAllocation, FoundExclusion>, StoreError> {
+) -> Result<Overlapping, StoreError> {
     let of_all = || Rc::clone(&probes.of_all);
     load_together!(
         tx,

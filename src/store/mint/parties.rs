@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::rows::EarlyProofs;
 use crate::domain::AccountId;
 use crate::domain::accounts::account::Account;
 use crate::domain::credentials::api_key::KeyValidity;
@@ -13,7 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::tables::accounts::{WithSuspension, accounts_among};
 use crate::store::tables::api_keys::{validities_among, with_id};
 use crate::store::tables::distrusted_chains::{distrusted_and_valid, with_codes};
-use crate::store::tables::together::{JoinedParts, load_together};
+use crate::store::tables::together::load_together;
 use crate::store::tx::Tx;
 
 #[derive(Debug, Default)]
@@ -26,12 +27,14 @@ pub(super) struct Parties {
 }
 
 impl Parties {
-    /// Reads what these requests depend on, and when these API keys are valid. What this replica
-    /// has in memory of distrusted chains may be older.
+    /// Reads what these requests depend on, and when these API keys are valid; and proofs of
+    /// control, if there are any to read early. What this replica has in memory of distrusted
+    /// chains may be older.
     pub(super) fn load<'a>(
         tx: &mut Tx<'_>,
         requests: impl Iterator<Item = &'a RuledRequest> + Clone,
         api_keys: &[&str],
+        early: &mut EarlyProofs,
     ) -> Result<Self, StoreError> {
         let Some(first) = requests.clone().map(|request| request.now).min() else {
             let keys = if api_keys.is_empty() {
@@ -45,12 +48,20 @@ impl Parties {
             });
         };
         let ids: HashSet<&str> = requests.map(|request| request.account.as_str()).collect();
-        let (accounts, distrusted, keys): JoinedParts<WithSuspension, (String, String), _> = load_together!(
-            tx,
-            accounts_among!(ids),
-            distrusted_and_valid!(first),
-            validities_among!(api_keys.iter().copied())
-        )?;
+        let accounts = accounts_among!(ids);
+        let distrusted = distrusted_and_valid!(first);
+        let keys = validities_among!(api_keys.iter().copied());
+        let (accounts, distrusted, keys) = if early.probes().is_empty() {
+            load_together!(tx, accounts, distrusted, keys)?
+        } else {
+            let proofs = early.probes().query();
+            let (accounts, distrusted, keys, proofs) =
+                load_together!(tx, accounts, distrusted, keys, proofs)?;
+            early.add(proofs)?;
+            (accounts, distrusted, keys)
+        };
+        let (accounts, distrusted): (Vec<WithSuspension>, Vec<(String, String)>) =
+            (accounts, distrusted);
         let accounts: HashMap<AccountId, Account> = accounts
             .into_iter()
             .map(|row| Account::try_from(row).map(|account| (account.id.clone(), account)))

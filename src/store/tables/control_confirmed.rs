@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::probe_query::ProbeQuery;
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::control::facts::RequiredNumbers;
 use crate::domain::control::proof::{ConfirmedProof, ControlProof};
+use crate::domain::issuance::RuledRequest;
 use crate::domain::{AccountId, Fingerprint, Tn};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
@@ -28,6 +30,19 @@ struct ProofProbe {
 }
 
 impl ProofProbes {
+    /// Adds the numbers that a request has to prove, by its index.
+    pub(in crate::store) fn add_all(
+        &mut self,
+        request: usize,
+        ruled: &RuledRequest,
+        required: &RequiredNumbers,
+    ) {
+        let key = (&ruled.account, ruled.request.fingerprint());
+        for number in &required.numbers {
+            self.add(request, key, *number, ruled.now);
+        }
+    }
+
     /// Adds a number of a request, by the index of the request. A nonce that another key than that
     /// of the request returned proves nothing for it: an agent answers every nonce.
     pub fn add(
@@ -37,26 +52,29 @@ impl ProofProbes {
         number: Tn,
         now: Time,
     ) {
-        // Clocks differ, and a request can have waited while a proof ended.
-        let soon = now.timestamp() + ControlProof::MAX_CLOCK_DIFFERENCE;
-        self.0.push(ProofProbe {
-            request,
-            account_id: account.clone(),
-            position: number.position(),
-            soon,
-            fingerprint: Some(key),
-        });
+        self.push(request, account, number, now, Some(key));
     }
 
     /// The same, for proofs for whichever key.
     pub fn add_for_any_key(&mut self, request: usize, account: &AccountId, number: Tn, now: Time) {
-        let soon = now.timestamp() + ControlProof::MAX_CLOCK_DIFFERENCE;
+        self.push(request, account, number, now, None);
+    }
+
+    fn push(
+        &mut self,
+        request: usize,
+        account: &AccountId,
+        number: Tn,
+        now: Time,
+        fingerprint: Option<Fingerprint>,
+    ) {
         self.0.push(ProofProbe {
             request,
             account_id: account.clone(),
             position: number.position(),
-            soon,
-            fingerprint: None,
+            // Clocks differ, and a request can have waited while a proof ended.
+            soon: now.timestamp() + ControlProof::MAX_CLOCK_DIFFERENCE,
+            fingerprint,
         });
     }
 
@@ -67,28 +85,25 @@ impl ProofProbes {
 }
 
 /// Request, position, delegation, method, the key that it names, newest confirmation.
-type FoundProof = (i32, i64, String, String, Option<String>, Option<i64>);
+pub(in crate::store) type FoundProof = (i32, i64, String, String, Option<String>, Option<i64>);
 
-impl Tx<'_> {
-    /// The confirmed proofs of these numbers that have not ended, and do not end at once: the
-    /// newest of each delegation, method and key, each with the index of its request. Whether its
-    /// delegation counts is left to the caller. No query if there are no numbers.
-    pub fn confirmed_control_proofs(
-        &mut self,
-        probes: &ProofProbes,
-    ) -> Result<Vec<(usize, ConfirmedProof)>, StoreError> {
-        if probes.is_empty() {
-            return Ok(Vec::new());
-        }
+/// The types of these columns.
+pub(in crate::store) type ProofColumns = (
+    Integer,
+    BigInt,
+    Text,
+    Text,
+    Nullable<Text>,
+    Nullable<BigInt>,
+);
+
+impl ProofProbes {
+    /// The query for the confirmed proofs of these numbers that have not ended, and do not end at
+    /// once: the newest of each delegation, method and key, each with the index of its request.
+    /// Whether its delegation counts is left to the caller.
+    pub(in crate::store) fn query(&self) -> ProbeQuery<ProofColumns> {
         // One from the future does not count, and must not hide one that does.
-        let query = ProbeQuery::<(
-            Integer,
-            BigInt,
-            Text,
-            Text,
-            Nullable<Text>,
-            Nullable<BigInt>,
-        )>::new(
+        ProbeQuery::new(
             &[
                 ("request", "INTEGER"),
                 ("account_id", "TEXT"),
@@ -106,15 +121,29 @@ impl Tx<'_> {
                  OR c.fingerprint = p.fingerprint) \
                  GROUP BY p.request, c.position, c.delegation_id, c.method, c.fingerprint",
             ],
-            &probes.0,
-        );
+            &self.0,
+        )
+    }
+}
+
+impl Tx<'_> {
+    /// The proofs of [`ProofProbes::query`]. No query if there are no numbers.
+    pub fn confirmed_control_proofs(
+        &mut self,
+        probes: &ProofProbes,
+    ) -> Result<Vec<(usize, ConfirmedProof)>, StoreError> {
+        if probes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = probes.query();
         let found: Vec<FoundProof> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;
         found.into_iter().map(confirmed).collect()
     }
 }
 
-fn confirmed(
+/// The proof of a row of [`ProofProbes::query`], with the index of its request.
+pub(in crate::store) fn confirmed(
     (request, position, delegation, method, key, newest): FoundProof,
 ) -> Result<(usize, ConfirmedProof), StoreError> {
     let newest = newest.ok_or_else(|| StoreError::corrupt("a confirmed proof without a time"))?;

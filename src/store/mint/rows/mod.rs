@@ -1,6 +1,7 @@
 //! Loads what policies ask of rows, once the facts of the inventory are there: one query a table
 //! for a whole batch, and none for what no policy refers to.
 
+mod early_proofs;
 mod needed_samples;
 
 use super::memory::{KnownKeys, StagedKeys};
@@ -20,6 +21,8 @@ use crate::store::error::StoreError;
 use crate::store::tables::control_confirmed::ProofProbes;
 use crate::store::tables::earlier_tokens::EarlierToken;
 use crate::store::tx::Tx;
+pub(super) use early_proofs::EarlyProofs;
+use early_proofs::of_no_request;
 use needed_samples::{read_samples, redraw};
 
 /// The most numbers whose proofs one transaction looks up.
@@ -60,6 +63,7 @@ pub(super) fn fitting(orders: &[&MintOrder]) -> usize {
 pub(super) fn load(
     tx: &mut Tx<'_>,
     questions: &[RowQuestion<'_>],
+    mut early: EarlyProofs,
     facts: &mut [Facts],
     known: Option<&KnownKeys>,
     staged: &mut StagedKeys,
@@ -74,10 +78,10 @@ pub(super) fn load(
     read_key_ages(tx, &mut open, known, staged)?;
     read_samples(tx, &mut open)?;
     let all: Vec<usize> = (0..open.len()).collect();
-    read_proofs(tx, &mut open, &all)?;
+    read_proofs(tx, &mut open, &all, &mut early)?;
     read_earlier_tokens(tx, &mut open, &all)?;
     let redrawn = redraw(tx, &mut open)?;
-    read_proofs(tx, &mut open, &redrawn)?;
+    read_proofs(tx, &mut open, &redrawn, &mut early)?;
     read_earlier_tokens(tx, &mut open, &redrawn)?;
     for loading in open {
         if let Some(facts) = facts.get_mut(loading.at) {
@@ -248,30 +252,27 @@ fn read_earlier_tokens(
     Ok(())
 }
 
-/// Looks up the proofs of these requests.
+/// Looks up the proofs of these requests, unless that was done before.
 fn read_proofs(
     tx: &mut Tx<'_>,
     open: &mut [Loading<'_>],
     these: &[usize],
+    early: &mut EarlyProofs,
 ) -> Result<(), StoreError> {
     let these = these.iter().filter(|n| open[**n].inputs.control);
     let required: Vec<(usize, RequiredNumbers)> = these
         .map(|n| (*n, open[*n].parts.required(&open[*n].samples)))
         .collect();
+    let mut found: Vec<Vec<ConfirmedProof>> = vec![Vec::new(); open.len()];
     let mut probes = ProofProbes::default();
     for (n, required) in &required {
-        let ruled = open[*n].ruled;
-        for number in &required.numbers {
-            let key = ruled.request.fingerprint();
-            probes.add(*n, (&ruled.account, key), *number, ruled.now);
+        match early.take(open[*n].at) {
+            Some(proofs) => found[*n] = proofs,
+            None => probes.add_all(*n, open[*n].ruled, required),
         }
     }
-    let mut found: Vec<Vec<ConfirmedProof>> = vec![Vec::new(); open.len()];
     for (n, proof) in tx.confirmed_control_proofs(&probes)? {
-        let of_request = found.get_mut(n);
-        of_request
-            .ok_or_else(|| StoreError::corrupt("a proof for a request that is not in the batch"))?
-            .push(proof);
+        found.get_mut(n).ok_or_else(of_no_request)?.push(proof);
     }
     for (n, required) in required {
         let loading = &mut open[n];
