@@ -7,6 +7,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Text};
 
 use super::columns;
+use super::statement::Statement;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::credentials::api_key::{ApiKey, KeyValidity};
 use crate::domain::{AccountId, Role};
@@ -316,9 +317,9 @@ impl Tx<'_> {
         let times: Vec<i64> = uses.values().copied().collect();
         // One constant statement for any number of keys: PostgreSQL takes arrays, SQLite JSON.
         self.run(|connection| match connection {
-            AnyConnection::Postgres(c) => sql_query(
+            AnyConnection::Postgres(c) => Statement::new(
                 "INSERT INTO api_key_uses (api_key_id, last_used_at) \
-                 SELECT u.id, u.at FROM unnest($1, $2) AS u (id, at) \
+                 SELECT u.id, u.at FROM unnest(?, ?) AS u (id, at) \
                  ON CONFLICT (api_key_id) DO UPDATE \
                  SET last_used_at = GREATEST(api_key_uses.last_used_at, excluded.last_used_at)",
             )

@@ -2,12 +2,12 @@
 //! are part of the rows of `grants`; the trail is both tables, merged by the ids of the events.
 
 use diesel::prelude::*;
-use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 use serde_json::Map;
 use uuid::{Builder, Uuid};
 
 use super::accounts::{Within, path, within};
+use super::statement::{Statement, column};
 use super::versioned::ROWS_PER_INSERT;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, AuditEvent};
@@ -194,26 +194,20 @@ impl Tx<'_> {
 }
 
 fn insert_into_postgres(connection: &mut PgConnection, rows: &[Row]) -> QueryResult<()> {
-    /// The values of one column of all rows.
-    macro_rules! column {
-        ($name:ident) => {
-            rows.iter().map(|row| &row.$name).collect::<Vec<_>>()
-        };
-    }
-    sql_query(
+    Statement::new(
         "INSERT INTO audit_events (id, at, caller, action, subject, outcome, detail, request_id, \
-         account_id, caller_account_id) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         account_id, caller_account_id) SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind::<Array<Text>, _>(column!(id))
-    .bind::<Array<BigInt>, _>(column!(at))
-    .bind::<Array<Text>, _>(column!(caller))
-    .bind::<Array<Text>, _>(column!(action))
-    .bind::<Array<Text>, _>(column!(subject))
-    .bind::<Array<Text>, _>(column!(outcome))
-    .bind::<Array<Text>, _>(column!(detail))
-    .bind::<Array<Text>, _>(column!(request_id))
-    .bind::<Array<Nullable<Text>>, _>(column!(account_id))
-    .bind::<Array<Nullable<Text>>, _>(column!(caller_account_id))
+    .bind::<Array<Text>, _>(column!(rows, &id))
+    .bind::<Array<BigInt>, _>(column!(rows, &at))
+    .bind::<Array<Text>, _>(column!(rows, &caller))
+    .bind::<Array<Text>, _>(column!(rows, &action))
+    .bind::<Array<Text>, _>(column!(rows, &subject))
+    .bind::<Array<Text>, _>(column!(rows, &outcome))
+    .bind::<Array<Text>, _>(column!(rows, &detail))
+    .bind::<Array<Text>, _>(column!(rows, &request_id))
+    .bind::<Array<Nullable<Text>>, _>(column!(rows, &account_id))
+    .bind::<Array<Nullable<Text>>, _>(column!(rows, &caller_account_id))
     .execute(connection)
     .map(drop)
 }

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
-use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 use uuid::Uuid;
 
@@ -11,6 +10,7 @@ use super::columns;
 use super::overlap::{EndsAny, OverlapQuery, Versions};
 use super::range_probes::RangeProbes;
 use super::staged_imports::not_staged;
+use super::statement::{Statement, column};
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{CutFrom, Delegation};
@@ -272,33 +272,25 @@ impl Tx<'_> {
 
 /// One text for any number of rows, so that it is prepared once.
 fn insert_into_postgres(connection: &mut PgConnection, rows: &[Row]) -> QueryResult<()> {
-    macro_rules! column {
-        ($name:ident) => {
-            rows.iter().map(|row| row.$name).collect::<Vec<_>>()
-        };
-        (& $name:ident) => {
-            rows.iter().map(|row| &row.$name).collect::<Vec<_>>()
-        };
-    }
-    sql_query(INSERT_DELEGATIONS)
-        .bind::<Array<Text>, _>(column!(&id))
-        .bind::<Array<Integer>, _>(column!(version))
-        .bind::<Array<Text>, _>(column!(&account_id))
-        .bind::<Array<Nullable<Text>>, _>(column!(&parent_id))
-        .bind::<Array<Nullable<Text>>, _>(column!(&lender_id))
-        .bind::<Array<BigInt>, _>(column!(first_position))
-        .bind::<Array<BigInt>, _>(column!(last_position))
-        .bind::<Array<BigInt>, _>(column!(span))
-        .bind::<Array<Bool>, _>(column!(ca))
-        .bind::<Array<Bool>, _>(column!(lend_on))
-        .bind::<Array<Bool>, _>(column!(lender_keeps))
-        .bind::<Array<Nullable<Text>>, _>(column!(&reference))
-        .bind::<Array<BigInt>, _>(column!(valid_from))
-        .bind::<Array<Nullable<BigInt>>, _>(column!(valid_until))
-        .bind::<Array<BigInt>, _>(column!(recorded_at))
-        .bind::<Array<Nullable<BigInt>>, _>(column!(superseded_at))
-        .bind::<Array<BigInt>, _>(column!(sequence))
-        .bind::<Array<BigInt>, _>(column!(made_at))
+    Statement::new(INSERT_DELEGATIONS)
+        .bind::<Array<Text>, _>(column!(rows, &id))
+        .bind::<Array<Integer>, _>(column!(rows, version))
+        .bind::<Array<Text>, _>(column!(rows, &account_id))
+        .bind::<Array<Nullable<Text>>, _>(column!(rows, &parent_id))
+        .bind::<Array<Nullable<Text>>, _>(column!(rows, &lender_id))
+        .bind::<Array<BigInt>, _>(column!(rows, first_position))
+        .bind::<Array<BigInt>, _>(column!(rows, last_position))
+        .bind::<Array<BigInt>, _>(column!(rows, span))
+        .bind::<Array<Bool>, _>(column!(rows, ca))
+        .bind::<Array<Bool>, _>(column!(rows, lend_on))
+        .bind::<Array<Bool>, _>(column!(rows, lender_keeps))
+        .bind::<Array<Nullable<Text>>, _>(column!(rows, &reference))
+        .bind::<Array<BigInt>, _>(column!(rows, valid_from))
+        .bind::<Array<Nullable<BigInt>>, _>(column!(rows, valid_until))
+        .bind::<Array<BigInt>, _>(column!(rows, recorded_at))
+        .bind::<Array<Nullable<BigInt>>, _>(column!(rows, superseded_at))
+        .bind::<Array<BigInt>, _>(column!(rows, sequence))
+        .bind::<Array<BigInt>, _>(column!(rows, made_at))
         .execute(connection)
         .map(drop)
 }
@@ -306,5 +298,5 @@ fn insert_into_postgres(connection: &mut PgConnection, rows: &[Row]) -> QueryRes
 const INSERT_DELEGATIONS: &str = "\
     INSERT INTO delegations (id, version, account_id, parent_id, lender_id, first_position, \
     last_position, span, ca, lend_on, lender_keeps, reference, valid_from, valid_until, recorded_at, \
-    superseded_at, sequence, made_at) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-    $11, $12, $13, $14, $15, $16, $17, $18)";
+    superseded_at, sequence, made_at) SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, \
+    ?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -1,17 +1,16 @@
 //! Inserts grants, with what they have in common, the keys that are new, and the bounds of the
-//! ledger. The text of each
-//! statement is the same for any number of grants, so it is prepared once: PostgreSQL takes the
-//! columns as arrays, and SQLite the rows one by one.
+//! ledger. The text of each statement is the same for any number of grants, so it is prepared once:
+//! PostgreSQL takes the columns as arrays, and SQLite the rows one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
-use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 
 use super::account_keys::{self, AccountKeyRow};
 use super::grant_terms::{self, CallerRow, TermsRow};
 use super::grants::Row;
+use super::statement::{Statement, column};
 use crate::domain::issuance::GrantEvent;
 use crate::domain::tokens::grant::Grant;
 use crate::store::connection::AnyConnection;
@@ -167,19 +166,10 @@ impl LedgerRows {
         let (terms, callers) = (&self.terms, &self.callers);
         let chains: Vec<&str> = self.expiries.keys().map(String::as_str).collect();
         let expiries: Vec<i64> = self.expiries.values().copied().collect();
-        /// The values of one column of all rows.
-        macro_rules! column {
-            ($rows:expr, $name:ident) => {
-                $rows.iter().map(|row| row.$name).collect::<Vec<_>>()
-            };
-            ($rows:expr, & $name:ident) => {
-                $rows.iter().map(|row| &row.$name).collect::<Vec<_>>()
-            };
-        }
         let terms: Vec<&TermsRow> = terms.values().collect();
         let callers: Vec<&CallerRow> = callers.values().collect();
         let rows = &self.grants;
-        sql_query(INSERT_GRANTS)
+        Statement::new(INSERT_GRANTS)
             .bind::<Array<BigInt>, _>(column!(terms, id))
             .bind::<Array<Text>, _>(column!(terms, &chain))
             .bind::<Array<Text>, _>(column!(terms, &policies))
@@ -194,6 +184,9 @@ impl LedgerRows {
             .bind::<BigInt, _>(self.longest_lifetime)
             .bind::<Array<Text>, _>(chains)
             .bind::<Array<BigInt>, _>(expiries)
+            .bind::<Array<Text>, _>(column!(self.keys, &account_id))
+            .bind::<Array<Binary>, _>(column!(self.keys, &fingerprint))
+            .bind::<Array<BigInt>, _>(column!(self.keys, first_used_at))
             .bind::<Array<BigInt>, _>(column!(rows, issued_at))
             .bind::<Array<BigInt>, _>(column!(rows, expires_at))
             .bind::<Array<Nullable<BigInt>>, _>(column!(rows, first_position))
@@ -210,15 +203,12 @@ impl LedgerRows {
             .bind::<Array<Text>, _>(column!(rows, &justified_by))
             .bind::<Array<Nullable<Text>>, _>(column!(rows, &withdrawal_reason))
             .bind::<Array<Nullable<Text>>, _>(column!(rows, &event))
-            .bind::<Array<Text>, _>(column!(self.keys, &account_id))
-            .bind::<Array<Binary>, _>(column!(self.keys, &fingerprint))
-            .bind::<Array<BigInt>, _>(column!(self.keys, first_used_at))
             .execute(connection)?;
         if self.numbers.is_empty() {
             return Ok(());
         }
         let rows = &self.numbers;
-        sql_query(INSERT_NUMBERS)
+        Statement::new(INSERT_NUMBERS)
             .bind::<Array<Binary>, _>(column!(rows, &jti))
             .bind::<Array<Integer>, _>(column!(rows, entry))
             .bind::<Array<BigInt>, _>(column!(rows, first_position))
@@ -233,20 +223,20 @@ impl LedgerRows {
 /// A row that is there already is neither locked nor written.
 const INSERT_GRANTS: &str = "\
     WITH terms AS (INSERT INTO grant_terms (id, chain, policies, policy_set, tktype, dialect, ca, iss) \
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING), \
+    SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING), \
     callers AS (INSERT INTO grant_callers (id, caller, account_id) \
-    SELECT * FROM unnest($9, $10, $11) ON CONFLICT DO NOTHING), \
-    bounds AS (UPDATE ledger_bounds SET longest_lifetime = $12 WHERE longest_lifetime < $12), \
+    SELECT * FROM unnest(?, ?, ?) ON CONFLICT DO NOTHING), \
+    bounds AS (UPDATE ledger_bounds SET longest_lifetime = latest.longest \
+    FROM (SELECT ? AS longest) latest WHERE longest_lifetime < latest.longest), \
     chains AS (UPDATE signing_chains SET last_expiry = signed.until \
-    FROM unnest($13, $14) AS signed (chain, until) WHERE signing_chains.name = signed.chain \
+    FROM unnest(?, ?) AS signed (chain, until) WHERE signing_chains.name = signed.chain \
     AND (signing_chains.last_expiry IS NULL OR signing_chains.last_expiry < signed.until)), \
     keys AS (INSERT INTO account_keys (account_id, fingerprint, first_used_at) \
-    SELECT * FROM unnest($31, $32, $33) ON CONFLICT DO NOTHING) \
+    SELECT * FROM unnest(?, ?, ?) ON CONFLICT DO NOTHING) \
     INSERT INTO grants (issued_at, expires_at, first_position, last_position, span, withdrawn_at, \
     caller_id, terms_id, jti, request_id, fingerprint, account_id, tkvalue, justified_by, \
-    withdrawal_reason, event) SELECT * FROM unnest($15, $16, $17, $18, $19, $20, $21, $22, $23, \
-    $24, $25, $26, $27, $28, $29, $30)";
+    withdrawal_reason, event) SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const INSERT_NUMBERS: &str = "\
     INSERT INTO grant_numbers (jti, entry, first_position, last_position, span, expires_at) \
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
+    SELECT * FROM unnest(?, ?, ?, ?, ?, ?)";

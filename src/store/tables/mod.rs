@@ -46,6 +46,7 @@ pub(super) mod row_changes;
 pub(super) mod row_filters;
 pub(super) mod signing_chains;
 pub(super) mod staged_imports;
+mod statement;
 pub(super) mod together;
 mod touching_grants;
 pub(super) mod versioned;
