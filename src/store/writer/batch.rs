@@ -18,8 +18,8 @@ const MAX_RUNTIME: Duration = Duration::from_millis(100);
 
 /// What became of a transaction.
 pub(super) enum BatchOutcome {
-    /// It was committed, with this number of its jobs.
-    Committed(usize),
+    /// It was committed, with so many of its jobs; `took` is without the wait for the lock.
+    Committed { done: usize, took: Duration },
     /// Nothing was done, since the lock was not obtained in time.
     Locked(Hold),
 }
@@ -80,7 +80,8 @@ pub(super) fn run(
     must_still_be_wanted(writer, &jobs[..done])?;
     writer.waits();
     writer.database.commit(connection)?;
-    Ok(BatchOutcome::Committed(done))
+    let took = started.elapsed();
+    Ok(BatchOutcome::Committed { done, took })
 }
 
 /// What was answered with 503 meanwhile must not be done afterwards. A grant is harmless without

@@ -250,6 +250,7 @@ impl WriterParts {
             progress: Arc::clone(&self.progress),
             watch: Arc::clone(&self.watch),
             pace: Arc::clone(&self.pace),
+            worked: Duration::ZERO,
         };
         let parts = Arc::clone(self);
         let task = self.metrics.background.start("writer");

@@ -2,7 +2,7 @@
 //! after COMMIT.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::connection::{AnyConnection, roll_back};
 use super::super::error::{Remedy, StoreError};
@@ -35,6 +35,8 @@ pub(super) struct WriterThread {
     pub(super) progress: Arc<WriterProgress>,
     pub(super) watch: Arc<WriterWatch>,
     pub(super) pace: Arc<Pace>,
+    /// How long the transactions of a batch took once they had the lock.
+    pub(super) worked: Duration,
 }
 
 /// A job, and the tenant in whose queue it waited.
@@ -67,12 +69,17 @@ impl WriterThread {
             if is_full {
                 self.drop_abandoned(&mut taken);
             }
-            let (queued, started) = (taken.len(), Instant::now());
+            let queued = taken.len();
+            self.worked = Duration::ZERO;
             let left = task
                 .attempt(|| self.commit_batch(taken, allowance))
                 .unwrap_or_default();
-            let (done, more_waited) = (queued - left.len(), is_full || !left.is_empty());
-            self.pace.observe(done, started.elapsed(), more_waited);
+            // Changes that wait for the lock say nothing about how fast the others are done.
+            let more_waited = is_full || left.iter().any(|(_, queued)| !queued.job.is_exclusive());
+            if !self.worked.is_zero() {
+                self.pace
+                    .observe(queued - left.len(), self.worked, more_waited);
+            }
             if self.is_current() {
                 self.progress.idle();
                 self.watch.idle(self.number);
@@ -98,7 +105,8 @@ impl WriterThread {
             let elapsed = attempt_started.elapsed().as_secs_f64();
             self.metrics.transaction(name, elapsed);
             let failure = match outcome {
-                Ok(BatchOutcome::Committed(done)) => {
+                Ok(BatchOutcome::Committed { done, took }) => {
+                    self.worked += took;
                     let left = jobs.split_off(done);
                     for (_, queued) in jobs {
                         queued.job.answer(Ok(()));
@@ -203,7 +211,7 @@ impl WriterThread {
         self.step(kind);
         let mut staged = StagedMemory::default();
         let outcome = batch::run(self, &mut connection, jobs, &mut staged, repeats_unknown);
-        if let Ok(BatchOutcome::Committed(done)) = outcome {
+        if let Ok(BatchOutcome::Committed { done, .. }) = outcome {
             self.database.committed(done, kind);
             self.refused_since = None;
             if self.is_current() {
@@ -219,7 +227,7 @@ impl WriterThread {
         }
         // A connection that failed is replaced, unless a rollback shows that it still works.
         let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
-            Ok(BatchOutcome::Committed(_)) => true,
+            Ok(BatchOutcome::Committed { .. }) => true,
             Err(Remedy::Reconnect | Remedy::FailBatch) => false,
             Ok(BatchOutcome::Locked(_))
             | Err(Remedy::Repeat | Remedy::RepeatOnce | Remedy::GiveUp) => {
