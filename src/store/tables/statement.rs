@@ -58,7 +58,7 @@ macro_rules! column {
 pub(in crate::store) use column;
 
 /// Values, each written behind the next piece of the text.
-pub(in crate::store) trait Values {
+pub(in crate::store) trait BoundValues {
     fn write<'b>(
         &'b self,
         pieces: &mut Split<'static, char>,
@@ -66,7 +66,7 @@ pub(in crate::store) trait Values {
     ) -> QueryResult<()>;
 }
 
-impl Values for () {
+impl BoundValues for () {
     fn write<'b>(
         &'b self,
         _: &mut Split<'static, char>,
@@ -76,7 +76,7 @@ impl Values for () {
     }
 }
 
-impl<P: Values, T, U: ToSql<T, Pg>> Values for Bound<P, T, U>
+impl<P: BoundValues, T, U: ToSql<T, Pg>> BoundValues for Bound<P, T, U>
 where
     Pg: HasSqlType<T>,
 {
@@ -91,7 +91,7 @@ where
     }
 }
 
-impl<V: Values> QueryFragment<Pg> for Statement<V> {
+impl<V: BoundValues> QueryFragment<Pg> for Statement<V> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut pieces = self.text.split('?');
         self.values.write(&mut pieces, &mut out)?;

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The time that one job takes of a transaction, averaged over the latest ones, in nanoseconds. What
-/// a transaction waits for a lock that others hold is not part of it: then requests are late, but
-/// are not too many. Only the writer thread changes it.
+/// The time that one job takes of a transaction, averaged over the latest ones, in nanoseconds.
+/// What a transaction waits for a lock that others hold is not part of it: then requests are late,
+/// but there are not too many. Only the writer thread changes it.
 #[derive(Debug, Default)]
 pub(super) struct Pace(AtomicU64);
 
