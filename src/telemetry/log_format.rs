@@ -48,7 +48,7 @@ pub fn json(time: &str, record: &Record<'_>) -> Vec<u8> {
     }
     let mut line = with_pairs(line, record, |line, name, value| {
         line.push(b',');
-        // There must not be two members of one name.
+        // A key such as `msg` must not repeat the member of that name.
         if FIRST.contains(&name) {
             push_json(line, &format!("{name}_"));
         } else {

@@ -54,7 +54,9 @@ pub(super) fn visit_ids(record: &Record<'_>, mut visit: impl FnMut(&'static str,
         if !has("request_id") {
             visit("request_id", &context.request_id);
         }
-        if let Some(trace) = context.trace_id.as_deref() {
+        if let Some(trace) = context.trace_id.as_deref()
+            && !has("trace_id")
+        {
             visit("trace_id", trace);
         }
     });

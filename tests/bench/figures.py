@@ -14,7 +14,7 @@ from pathlib import Path
 WANTED = {"single": 0.50, "bulk": 0.75}
 TOLERANCE = 0.10
 # The most time that a token may take whose policies look at control, beside one without.
-CONTROL = 1.10
+MOST_WITH_CONTROL = 1.10
 
 # Name in JSON, title, form, and whether the ratio says anything.
 FIGURES = [
@@ -78,12 +78,12 @@ class Result:
             return None
         return f"{self.title()}: {ratio.median:.2f} of the ceiling's tokens a second; wanted are {wanted:.2f}"
 
-    def too_dear(self):
-        """Whether control costs more than it may."""
+    def too_slow_with_control(self):
+        """Whether a token takes longer with control than it may."""
         costs = self.ratio("rate", "control")
-        if costs is None or costs.median <= CONTROL:
+        if costs is None or costs.median <= MOST_WITH_CONTROL:
             return None
-        return f"{self.title()}: with control a token takes {costs.median:.2f} times as long; at most {CONTROL:.2f} is wanted"
+        return f"{self.title()}: with control a token takes {costs.median:.2f} times as long; at most {MOST_WITH_CONTROL:.2f} is wanted"
 
     def title(self):
         options = self.options
@@ -137,7 +137,7 @@ class Result:
         def text(name, form):
             return self.figure("control", name).text(form)
 
-        # Tokens a second are the other way round than the time of one.
+        # Times are the inverse of rates, so this is the time with control by that without.
         return (f"with policies that look at control: {text('rate', '{:,.0f}')} tokens a second, p50 "
                 f"{text('p50', '{:,.2f}')} ms, p99 {text('p99', '{:,.2f}')} ms, {text('cpu', '{:,.0f}')} µs of CPU; a "
                 f"token takes {costs.text('{:.2f}')} times as long as without")
@@ -171,7 +171,7 @@ def report(options, results, folder):
         print(f"\n{result.title()}\n{aligned([['', *result.columns()], *result.rows()])}")
         for text in filter(None, (result.overload(), result.control())):
             print(text)
-    slow = [text for result in results for text in (result.too_slow(), result.too_dear()) if text]
+    slow = [text for result in results for text in (result.too_slow(), result.too_slow_with_control()) if text]
     faults = [text for result in results for text in result.faults]
     print(f"\n{described(options, machine)}")
     print("".join(f"not as it should be: {text}\n" for text in faults + ([] if options.no_limits else slow)), end="")

@@ -17,6 +17,9 @@ use crate::store::tables::distrusted_chains::{distrusted_and_valid, with_codes};
 use crate::store::tables::together::load_together;
 use crate::store::tx::Tx;
 
+/// The rows of accounts, of distrusted chains and of API keys.
+type PartyRows<K> = (Vec<WithSuspension>, Vec<(String, String)>, Vec<K>);
+
 #[derive(Debug, Default)]
 pub(super) struct Parties {
     accounts: HashMap<AccountId, Account>,
@@ -51,7 +54,7 @@ impl Parties {
         let accounts = accounts_among!(ids);
         let distrusted = distrusted_and_valid!(first);
         let keys = validities_among!(api_keys.iter().copied());
-        let (accounts, distrusted, keys) = if early.probes().is_empty() {
+        let (accounts, distrusted, keys): PartyRows<_> = if early.probes().is_empty() {
             load_together!(tx, accounts, distrusted, keys)?
         } else {
             let proofs = early.probes().query();
@@ -60,8 +63,6 @@ impl Parties {
             early.add(proofs)?;
             (accounts, distrusted, keys)
         };
-        let (accounts, distrusted): (Vec<WithSuspension>, Vec<(String, String)>) =
-            (accounts, distrusted);
         let accounts: HashMap<AccountId, Account> = accounts
             .into_iter()
             .map(|row| Account::try_from(row).map(|account| (account.id.clone(), account)))
