@@ -7,6 +7,7 @@ use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
+use super::timelines::Timelines;
 use super::timeouts::{DatabaseTimeouts, TransactionKind};
 
 /// A connection to either database.
@@ -39,15 +40,16 @@ macro_rules! on_either {
 }
 pub(super) use on_either;
 
-/// Starts a write transaction. SQLite takes its write lock immediately, so that no later statement
+/// Starts a write transaction, on PostgreSQL not on an older one of `timelines`. SQLite takes its write lock immediately, so that no later statement
 /// finds it taken.
 pub(super) fn begin_writing(
     connection: &mut AnyConnection,
     timeouts: &DatabaseTimeouts,
     kind: TransactionKind,
+    timelines: Option<&Timelines>,
 ) -> QueryResult<()> {
     match connection {
-        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_writing(kind)),
+        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_writing(kind), timelines),
         AnyConnection::Sqlite(c) => {
             AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")
         }
@@ -59,20 +61,32 @@ pub(super) fn begin_reading(
     connection: &mut AnyConnection,
     timeouts: &DatabaseTimeouts,
     kind: TransactionKind,
+    timelines: Option<&Timelines>,
 ) -> QueryResult<()> {
     match connection {
-        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_reading(kind)),
+        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_reading(kind), timelines),
         AnyConnection::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN"),
     }
 }
 
 /// If a later statement of `sql` fails, the server has a transaction that diesel does not know of.
-fn begin(connection: &mut PgConnection, sql: &str) -> QueryResult<()> {
-    let begun = AnsiTransactionManager::begin_transaction_sql(connection, sql);
-    if begun.is_err() {
-        let _ = connection.batch_execute("ROLLBACK");
+fn begin(
+    connection: &mut PgConnection,
+    sql: &str,
+    timelines: Option<&Timelines>,
+) -> QueryResult<()> {
+    let begin = |connection: &mut PgConnection, column: &str| {
+        let sql = format!("{sql}{column}");
+        let begun = AnsiTransactionManager::begin_transaction_sql(connection, &sql);
+        if begun.is_err() {
+            let _ = connection.batch_execute("ROLLBACK");
+        }
+        begun
+    };
+    match timelines {
+        Some(timelines) => timelines.begin(connection, begin),
+        None => begin(connection, ""),
     }
-    begun
 }
 
 pub(super) fn commit(connection: &mut AnyConnection) -> QueryResult<()> {

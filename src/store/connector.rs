@@ -15,6 +15,7 @@ use super::database_url::{DatabaseUrl, existing_file_uri};
 use super::error::{OpenError, Remedy};
 use super::inspection;
 use super::sqlite_file::refuse_hard_links;
+use super::timelines::Timelines;
 use super::timeouts::{DatabaseTimeouts, SOCKET_SETTINGS};
 
 /// As long as `busy_timeout`.
@@ -83,6 +84,8 @@ pub(super) struct DatabaseConnector {
     /// Whether a session is our own, so that prepared statements and settings of the socket last.
     owns_sessions: Arc<AtomicBool>,
     prepared_statements: PreparedMode,
+    /// Of all connections of this process.
+    pub(super) timelines: Arc<Timelines>,
 }
 
 impl DatabaseConnector {
@@ -93,6 +96,7 @@ impl DatabaseConnector {
             timeouts: settings.timeouts,
             owns_sessions: Arc::default(),
             prepared_statements: settings.prepared_statements,
+            timelines: Arc::default(),
         }
     }
 

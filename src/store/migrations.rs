@@ -75,6 +75,7 @@ pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
                 connection,
                 &DatabaseTimeouts::default(),
                 TransactionKind::Request,
+                None,
             )
             .map_err(failed)?;
             let found = missing(connection);
@@ -231,7 +232,7 @@ fn locked<T>(
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let failed = |e: DieselError| OpenError::of_query(&e, OpenError::Migrate);
-    begin_writing(connection, timeouts, TransactionKind::Migration).map_err(|error| {
+    begin_writing(connection, timeouts, TransactionKind::Migration, None).map_err(|error| {
         match connection {
             AnyConnection::Postgres(_) => OpenError::of_query(&error, OpenError::ReadOnly),
             AnyConnection::Sqlite(_) => failed(error),

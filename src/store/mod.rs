@@ -39,6 +39,7 @@ mod sqlite_locks;
 mod sqlite_log;
 mod table_access;
 mod tables;
+mod timelines;
 mod timeouts;
 mod tx;
 mod wait_budget;
@@ -242,7 +243,7 @@ impl Store {
     ) -> Result<T, OpenError> {
         let mut connection = url.connect(IfMissing::Fail)?;
         let (timeouts, kind) = (DatabaseTimeouts::default(), TransactionKind::Request);
-        let begun = connection::begin_reading(&mut connection, &timeouts, kind);
+        let begun = connection::begin_reading(&mut connection, &timeouts, kind, None);
         begun.map_err(|e| {
             OpenError::of_query(&e, |why| OpenError::Read(StoreError::Unavailable(why)))
         })?;

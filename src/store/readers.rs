@@ -74,7 +74,8 @@ impl ReadPool {
                 reading.reader.is_useless = true;
                 continue;
             }
-            let Err(error) = begin_reading(&mut reading, &self.connector.timeouts, kind) else {
+            let (timeouts, timelines) = (&self.connector.timeouts, &self.connector.timelines);
+            let Err(error) = begin_reading(&mut reading, timeouts, kind, Some(timelines)) else {
                 self.progress.read(Instant::now());
                 return Ok(reading);
             };

@@ -77,7 +77,8 @@ impl WriterDatabase {
         kind: TransactionKind,
     ) -> Result<(), BatchFailure> {
         let turn = self.turns.as_ref().map(|turns| turns.wait());
-        let begun = begin_writing(connection, &self.connector.timeouts, kind);
+        let (timeouts, timelines) = (&self.connector.timeouts, &self.connector.timelines);
+        let begun = begin_writing(connection, timeouts, kind, Some(timelines));
         drop(turn);
         begun.map_err(|error| match connection {
             AnyConnection::Sqlite(_) if Remedy::for_error(&error) == Remedy::Repeat => {

@@ -10,6 +10,7 @@ mod long_transactions;
 mod pooler;
 mod privileges;
 mod recovery;
+mod replaced_primaries;
 mod row_security;
 mod silent_servers;
 

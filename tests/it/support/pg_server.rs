@@ -65,14 +65,40 @@ impl PgServer {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
+        server.listen();
+        server
+    }
+
+    /// Another server with the same data, which has replaced this one. This one runs on, and does not know of it.
+    pub fn promote_copy(&self) -> Self {
+        let dir = TempDir::new_in("/tmp").expect("a folder");
+        give_away(dir.path());
+        self.stop();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([self.data(), dir.path().join("data")])
+            .status();
+        assert!(copied.expect("cp").success());
+        self.control(&["start", "--wait"]);
+        let copy = Self {
+            programs: self.programs.clone(),
+            dir,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
+        };
+        copy.be_standby();
+        copy.listen();
+        copy.promote();
+        copy
+    }
+
+    fn listen(&self) {
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n",
-            address.port()
+            self.address.port()
         );
-        let file = data.join("postgresql.auto.conf");
+        let file = self.data().join("postgresql.auto.conf");
         std::fs::write(file, settings).expect("a file");
-        server.control(&["start", "--wait"]);
-        server
+        self.control(&["start", "--wait"]);
     }
 
     pub fn url(&self) -> String {
@@ -82,10 +108,14 @@ impl PgServer {
     /// Restarts it as a standby of nobody: it serves what it has, and writes nothing.
     pub fn demote(&self) {
         self.stop();
+        self.be_standby();
+        self.control(&["start", "--wait"]);
+    }
+
+    fn be_standby(&self) {
         let signal = self.data().join("standby.signal");
         std::fs::write(&signal, "").expect("a file");
         give_away(&signal);
-        self.control(&["start", "--wait"]);
     }
 
     pub fn promote(&self) {

@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What is done with what arrives.
@@ -27,6 +27,8 @@ struct ProxyState {
 #[derive(Debug)]
 pub struct TcpProxy {
     pub address: SocketAddr,
+    /// Where new connections go.
+    server: Arc<Mutex<SocketAddr>>,
     state: Arc<ProxyState>,
 }
 
@@ -36,6 +38,8 @@ impl TcpProxy {
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(ProxyState::default());
         let shared = Arc::clone(&state);
+        let server = Arc::new(Mutex::new(server));
+        let servers = Arc::clone(&server);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 if shared.ended.load(Ordering::SeqCst) {
@@ -46,6 +50,7 @@ impl TcpProxy {
                     continue;
                 }
                 let number = shared.opened.fetch_add(1, Ordering::SeqCst);
+                let server = *servers.lock().expect("an address");
                 let Ok(server) = TcpStream::connect(server) else {
                     continue;
                 };
@@ -57,7 +62,11 @@ impl TcpProxy {
                 }
             }
         });
-        Self { address, state }
+        Self {
+            address,
+            server,
+            state,
+        }
     }
 
     /// How often the server was sent something after an answer.
@@ -79,6 +88,11 @@ impl TcpProxy {
     pub fn fail_over(&self) {
         let opened = self.state.opened.load(Ordering::SeqCst);
         self.state.frozen_below.store(opened, Ordering::SeqCst);
+    }
+
+    /// New connections go to this server. The others go on with the old one.
+    pub fn fail_over_to(&self, server: SocketAddr) {
+        *self.server.lock().expect("an address") = server;
     }
 
     /// All connections, and those that come, lose their queries after this number of them.

@@ -1,0 +1,81 @@
+//! A primary that was frozen, and replaced by another, runs on: it takes reads and writes over the connections that it
+//! has, and knows nothing of what was done since.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tn_authority::authority::{ChangeError, GrantStatus, StoreError};
+use tn_authority::domain::tokens::grant::{GrantState, Jti};
+
+use super::{lends_a_block, mints, short};
+use crate::support::{Db, PgServer, PgVersion, Setup, TcpProxy, World, at_once};
+
+#[test]
+fn a_primary_that_was_replaced_answers_nothing() {
+    answers_nothing_when_replaced(PgVersion::Oldest);
+}
+
+#[test]
+fn a_primary_of_the_newest_version_answers_nothing_either() {
+    answers_nothing_when_replaced(PgVersion::Newest);
+}
+
+fn answers_nothing_when_replaced(version: PgVersion) {
+    let old = PgServer::start(version);
+    let db = Arc::new(Db::on(old.url()));
+    let proxy = TcpProxy::to(old.address);
+    let setup = Setup {
+        postgres: short(),
+        database: Some(db.text_url_at(proxy.address).parse().expect("a URL")),
+        ..Setup::default()
+    };
+    let world = World::over(Arc::clone(&db), setup);
+    lends_a_block(&world);
+    mints(&world).expect("a token");
+    let new = old.promote_copy();
+    retried(|| mints(&world).ok());
+    let known = retried(|| mints(&world).ok()).jti;
+    assert!(
+        at_once(4, |_| status(&world, &known))
+            .iter()
+            .all(Result::is_ok)
+    );
+
+    proxy.fail_over_to(new.address);
+    // The writer finds the new primary, while the readers have connections to the old one.
+    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'COMMIT'");
+    let token = retried(|| mints(&world).ok());
+    for _ in 0..20 {
+        let found = status(&world, &token.jti);
+        assert_eq!(found.expect("a grant").state, GrantState::Active);
+    }
+
+    // Nothing is decided by it even if it is the only one that answers.
+    proxy.fail_over_to(old.address);
+    drop(new);
+    for _ in 0..3 {
+        let refused = status(&world, &known);
+        assert!(
+            matches!(refused, Err(ChangeError::Store(StoreError::Unavailable(_)))),
+            "{refused:?}"
+        );
+        mints(&world).expect_err("no token");
+    }
+    drop(world);
+}
+
+fn status(world: &World, jti: &Jti) -> Result<GrantStatus, ChangeError> {
+    world.authority.grant_status(jti)
+}
+
+fn retried<T>(mut work: impl FnMut() -> Option<T>) -> T {
+    let pause = Duration::from_millis(100);
+    (0..100)
+        .find_map(|_| {
+            work().or_else(|| {
+                std::thread::sleep(pause);
+                None
+            })
+        })
+        .expect("an answer in time")
+}
