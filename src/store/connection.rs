@@ -40,8 +40,8 @@ macro_rules! on_either {
 }
 pub(super) use on_either;
 
-/// Starts a write transaction, on PostgreSQL not on an older one of `timelines`. SQLite takes its write lock immediately, so that no later statement
-/// finds it taken.
+/// Starts a write transaction; on PostgreSQL, not on an older one of `timelines`. SQLite takes its
+/// write lock immediately, so that no later statement finds it taken.
 pub(super) fn begin_writing(
     connection: &mut AnyConnection,
     timeouts: &DatabaseTimeouts,

@@ -14,6 +14,7 @@ use super::connection::AnyConnection;
 use super::database_url::{DatabaseUrl, existing_file_uri};
 use super::error::{OpenError, Remedy};
 use super::inspection;
+use super::postgres_url;
 use super::sqlite_file::refuse_hard_links;
 use super::timelines::Timelines;
 use super::timeouts::{DatabaseTimeouts, SOCKET_SETTINGS};
@@ -141,9 +142,27 @@ impl DatabaseConnector {
                 Ok(AnyConnection::Sqlite(connection))
             }
             DatabaseUrl::Postgres(url) => {
-                let mut connection = PgConnection::establish(url)?;
+                let mut connection = self.open_newest(url)?;
                 self.settle(&mut connection);
                 Ok(AnyConnection::Postgres(connection))
+            }
+        }
+    }
+
+    /// Connects to the first server that takes connections, and to the next ones if that is a
+    /// primary that was replaced.
+    fn open_newest(&self, url: &str) -> Result<PgConnection, diesel::ConnectionError> {
+        let mut first = 0;
+        loop {
+            let ordered = postgres_url::starting_with(url, first);
+            let mut connection = PgConnection::establish(&ordered)?;
+            first += 1;
+            match self.timelines.admit(&mut connection) {
+                Ok(()) => return Ok(connection),
+                Err(_) if first < postgres_url::host_count(url) => {}
+                Err(error) => {
+                    return Err(diesel::ConnectionError::CouldntSetupConfiguration(error));
+                }
             }
         }
     }

@@ -77,22 +77,25 @@ pub(super) struct UrlParts<'a> {
     pub(super) hosts: &'a str,
     pub(super) path: &'a str,
     query: &'a str,
+    /// From the hosts on.
+    after_user: &'a str,
 }
 
 impl<'a> UrlParts<'a> {
     /// `rest` is what follows `postgres://`.
     pub(super) fn of(rest: &'a str) -> Self {
-        let (user, rest) = match rest.find(['@', '/']) {
+        let (user, after_user) = match rest.find(['@', '/']) {
             Some(at) if rest[at..].starts_with('@') => (&rest[..at], &rest[at + 1..]),
             _ => ("", rest),
         };
-        let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (before, query) = after_user.split_once('?').unwrap_or((after_user, ""));
         let (hosts, path) = before.split_once('/').unwrap_or((before, ""));
         Self {
             user,
             hosts,
             path,
             query,
+            after_user,
         }
     }
 
@@ -202,9 +205,59 @@ pub(super) fn with_parameters(
     url
 }
 
+/// How many hosts libpq tries one after the other, as far as their order can be changed.
+pub(super) fn host_count(url: &str) -> usize {
+    reorderable(url).map_or(1, |parts| parts.hosts.split(',').count())
+}
+
+/// The URL with the host at this index first, and those before it last.
+pub(super) fn starting_with(url: &str, index: usize) -> String {
+    let Some(parts) = reorderable(url) else {
+        return url.to_owned();
+    };
+    let mut hosts: Vec<&str> = parts.hosts.split(',').collect();
+    let count = hosts.len();
+    hosts.rotate_left(index % count);
+    let before = &url[..url.len() - parts.after_user.len()];
+    let after = &parts.after_user[parts.hosts.len()..];
+    format!("{before}{}{after}", hosts.join(","))
+}
+
+/// The parts of a URL unless parameters name hosts, or ports for them.
+fn reorderable(url: &str) -> Option<UrlParts<'_>> {
+    let (_, rest) = url.split_once("://")?;
+    let parts = UrlParts::of(rest);
+    let named = parts.parameters().any(|parameter| {
+        let name = parameter
+            .split_once('=')
+            .map_or(parameter, |(name, _)| name);
+        ["host", "hostaddr", "port"].contains(&name)
+    });
+    (!named).then_some(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_are_tried_in_another_order() {
+        let url = "postgres://u:p%2C@a:1,[::1]:2,c/d?connect_timeout=3";
+        assert_eq!(host_count(url), 3);
+        assert_eq!(starting_with(url, 0), url);
+        let second = "postgres://u:p%2C@[::1]:2,c,a:1/d?connect_timeout=3";
+        assert_eq!(starting_with(url, 1), second);
+        assert_eq!(starting_with("postgres://a,b", 3), "postgres://b,a");
+        for alone in [
+            "postgres://a/d",
+            "postgres:///d",
+            "postgres://?host=a,b&port=1,2",
+            "postgres://a,b/d?port=1,2",
+        ] {
+            assert_eq!(host_count(alone), 1, "{alone}");
+            assert_eq!(starting_with(alone, 1), alone);
+        }
+    }
 
     #[test]
     fn parameters_are_added_unless_the_operator_has_set_them() {

@@ -43,6 +43,27 @@ enum Newest {
 }
 
 impl Timelines {
+    /// Notes the timeline of a new connection. Fails if it is an old one.
+    pub(super) fn admit(&self, connection: &mut PgConnection) -> QueryResult<()> {
+        if *self.newest.lock() == Newest::Untold {
+            return Ok(());
+        }
+        match timeline_of(connection) {
+            Ok(Some(found)) => self.compare(found, Instant::now()),
+            // A transaction that may write does not begin there.
+            Ok(None) => Ok(()),
+            Err(error) if Remedy::for_error(&error) == Remedy::Reconnect => Err(error),
+            Err(error) => {
+                log::warn!(
+                    "the database does not tell its timeline, so a primary that was replaced is \
+                     recognized only when it is demoted: {error}"
+                );
+                *self.newest.lock() = Newest::Untold;
+                Ok(())
+            }
+        }
+    }
+
     /// Begins a transaction with `begin`, unless the server is on an old timeline. What is passed
     /// to it belongs to the columns of its last `SELECT`, so that the timeline is compared in the
     /// same round trip. Only if it is another one, the server is asked which.
@@ -51,8 +72,10 @@ impl Timelines {
         connection: &mut PgConnection,
         begin: impl Fn(&mut PgConnection, &str) -> QueryResult<()>,
     ) -> QueryResult<()> {
-        let Some(expected) = self.expected(connection)? else {
-            return begin(connection, "");
+        let newest = *self.newest.lock();
+        let expected = match newest {
+            Newest::Used { timeline, .. } => timeline,
+            Newest::Unknown | Newest::Untold => return begin(connection, ""),
         };
         let Err(error) = begin(connection, &unless_on(expected)) else {
             self.used(expected, Instant::now());
@@ -68,46 +91,16 @@ impl Timelines {
         }
     }
 
-    fn expected(&self, connection: &mut PgConnection) -> QueryResult<Option<u32>> {
-        let newest = *self.newest.lock();
-        match newest {
-            Newest::Used { timeline, .. } => Ok(Some(timeline)),
-            Newest::Untold => Ok(None),
-            Newest::Unknown => match timeline_of(connection) {
-                Ok(Some(found)) => {
-                    self.used(found, Instant::now());
-                    Ok(Some(found))
-                }
-                // It is in recovery, so a transaction that may write cannot begin.
-                Ok(None) => Ok(None),
-                Err(error) if Remedy::for_error(&error) == Remedy::Reconnect => Err(error),
-                Err(error) => {
-                    log::warn!(
-                        "the database does not tell its timeline, so a primary that was replaced \
-                         is recognized only when it is demoted: {error}"
-                    );
-                    *self.newest.lock() = Newest::Untold;
-                    Ok(None)
-                }
-            },
-        }
-    }
-
     /// A transaction began on this timeline.
     fn used(&self, found: u32, now: Instant) {
-        let mut newest = self.newest.lock();
-        match *newest {
-            Newest::Used { timeline, .. } if found < timeline => {}
-            Newest::Used { .. } | Newest::Unknown | Newest::Untold => {
-                *newest = Newest::Used {
-                    timeline: found,
-                    last: now,
-                };
-            }
+        if let Newest::Used { timeline, last } = &mut *self.newest.lock()
+            && *timeline == found
+        {
+            *last = now;
         }
     }
 
-    /// The server is on another timeline than expected. Fails if that is an old one.
+    /// A server was found to be on this timeline. Fails if that is an old one.
     fn compare(&self, found: u32, now: Instant) -> QueryResult<()> {
         let mut newest = self.newest.lock();
         if let Newest::Used { timeline, last } = *newest {
@@ -176,7 +169,7 @@ mod tests {
     #[test]
     fn an_older_timeline_is_refused_while_a_newer_one_is_in_use() {
         let (timelines, start) = (Timelines::default(), Instant::now());
-        timelines.used(4, start);
+        timelines.compare(4, start).expect("the first");
         timelines.compare(6, start + SECOND).expect("a promotion");
         // A transaction that had begun before it.
         timelines.used(4, start + SECOND);
@@ -194,7 +187,7 @@ mod tests {
     #[test]
     fn an_older_timeline_is_accepted_after_a_minute_without_a_newer_one() {
         let (timelines, start) = (Timelines::default(), Instant::now());
-        timelines.used(6, start);
+        timelines.compare(6, start).expect("the first");
         assert!(timelines.compare(1, start + SECOND * 59).is_err());
         timelines
             .compare(1, start + MAX_SILENCE)

@@ -21,25 +21,16 @@ fn a_primary_of_the_newest_version_answers_nothing_either() {
 }
 
 fn answers_nothing_when_replaced(version: PgVersion) {
-    let old = PgServer::start(version);
-    let db = Arc::new(Db::on(old.url()));
-    let proxy = TcpProxy::to(old.address);
-    let setup = Setup {
-        postgres: short(),
-        database: Some(db.text_url_at(proxy.address).parse().expect("a URL")),
-        ..Setup::default()
-    };
-    let world = World::over(Arc::clone(&db), setup);
-    lends_a_block(&world);
-    mints(&world).expect("a token");
-    let new = old.promote_copy();
-    retried(|| mints(&world).ok());
+    let Replaced {
+        old,
+        new,
+        proxy,
+        db,
+        world,
+    } = Replaced::of(version);
     let known = retried(|| mints(&world).ok()).jti;
-    assert!(
-        at_once(4, |_| status(&world, &known))
-            .iter()
-            .all(Result::is_ok)
-    );
+    let found = at_once(4, |_| status(&world, &known));
+    assert!(found.iter().all(Result::is_ok), "{found:?}");
 
     proxy.fail_over_to(new.address);
     // The writer finds the new primary, while the readers have connections to the old one.
@@ -62,6 +53,71 @@ fn answers_nothing_when_replaced(version: PgVersion) {
         mints(&world).expect_err("no token");
     }
     drop(world);
+}
+
+#[test]
+fn the_new_primary_is_found_behind_the_old_one_in_the_list_of_hosts() {
+    let Replaced {
+        old,
+        new,
+        proxy,
+        db,
+        ..
+    } = Replaced::of(PgVersion::Oldest);
+    let hosts = format!("{},{}", proxy.address, new.address);
+    let url = db.text_url().replacen(&old.address.to_string(), &hosts, 1);
+    proxy.fail_over_to(new.address);
+    let setup = Setup {
+        postgres: short(),
+        database: Some(url.parse().expect("a URL")),
+        ..Setup::default()
+    };
+    let world = World::over(Arc::clone(&db), setup);
+    let known = mints(&world).expect("a token").jti;
+
+    proxy.fail_over_to(old.address);
+    new.execute(&[
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres'",
+    ]);
+    retried(|| mints(&world).ok());
+    for _ in 0..5 {
+        status(&world, &known).expect("a grant of the new primary");
+    }
+    drop(world);
+}
+
+/// A primary that was replaced, and the service, which has a token of it and is connected by a proxy.
+struct Replaced {
+    world: World,
+    db: Arc<Db>,
+    proxy: TcpProxy,
+    new: PgServer,
+    old: PgServer,
+}
+
+impl Replaced {
+    fn of(version: PgVersion) -> Self {
+        let old = PgServer::start(version);
+        let db = Arc::new(Db::on(old.url()));
+        let proxy = TcpProxy::to(old.address);
+        let setup = Setup {
+            postgres: short(),
+            database: Some(db.text_url_at(proxy.address).parse().expect("a URL")),
+            ..Setup::default()
+        };
+        let world = World::over(Arc::clone(&db), setup);
+        lends_a_block(&world);
+        mints(&world).expect("a token");
+        let new = old.promote_copy();
+        retried(|| mints(&world).ok());
+        Self {
+            world,
+            db,
+            old,
+            new,
+            proxy,
+        }
+    }
 }
 
 fn status(world: &World, jti: &Jti) -> Result<GrantStatus, ChangeError> {
