@@ -1,7 +1,7 @@
 //! Opens connections: with what bounds, and what is asked of the server first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{CacheSize, Connection as _, SimpleConnection as _};
@@ -87,6 +87,8 @@ pub(super) struct DatabaseConnector {
     prepared_statements: PreparedMode,
     /// Of all connections of this process.
     pub(super) timelines: Arc<Timelines>,
+    /// The host of the last connection, by its place in the URL.
+    last_host: Arc<AtomicUsize>,
 }
 
 impl DatabaseConnector {
@@ -98,6 +100,7 @@ impl DatabaseConnector {
             owns_sessions: Arc::default(),
             prepared_statements: settings.prepared_statements,
             timelines: Arc::default(),
+            last_host: Arc::default(),
         }
     }
 
@@ -142,29 +145,38 @@ impl DatabaseConnector {
                 Ok(AnyConnection::Sqlite(connection))
             }
             DatabaseUrl::Postgres(url) => {
-                let mut connection = self.open_newest(url)?;
+                let mut connection = self.open_primary(url)?;
                 self.settle(&mut connection);
                 Ok(AnyConnection::Postgres(connection))
             }
         }
     }
 
-    /// Connects to the first server that takes connections, and to the next ones if that is a
-    /// primary that was replaced.
-    fn open_newest(&self, url: &str) -> Result<PgConnection, diesel::ConnectionError> {
-        let mut first = 0;
-        loop {
-            let ordered = postgres_url::starting_with(url, first);
-            let mut connection = PgConnection::establish(&ordered)?;
-            first += 1;
-            match self.timelines.admit(&mut connection) {
-                Ok(()) => return Ok(connection),
-                Err(_) if first < postgres_url::host_count(url) => {}
-                Err(error) => {
-                    return Err(diesel::ConnectionError::CouldntSetupConfiguration(error));
+    /// Connects to one of the hosts: first to the one that was the primary the last time, since
+    /// each that is silent costs the timeout of a login.
+    fn open_primary(&self, url: &str) -> Result<PgConnection, diesel::ConnectionError> {
+        let hosts = postgres_url::each_host(url);
+        let first = self.last_host.load(Ordering::Relaxed);
+        let mut failures = Vec::new();
+        for at in (0..hosts.len()).map(|n| (first + n) % hosts.len()) {
+            match self.open_host(&hosts[at]) {
+                Ok(connection) => {
+                    self.last_host.store(at, Ordering::Relaxed);
+                    return Ok(connection);
                 }
+                Err(error) if hosts.len() == 1 => return Err(error),
+                Err(error) => failures.push(error.to_string()),
             }
         }
+        let all = failures.join("; ");
+        Err(diesel::ConnectionError::BadConnection(all))
+    }
+
+    fn open_host(&self, url: &str) -> Result<PgConnection, diesel::ConnectionError> {
+        let mut connection = PgConnection::establish(url)?;
+        let admitted = self.timelines.admit(&mut connection);
+        admitted.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+        Ok(connection)
     }
 
     /// Asks the server what it does with sessions and locks, on this connection and another one.

@@ -205,25 +205,18 @@ pub(super) fn with_parameters(
     url
 }
 
-/// How many hosts libpq tries one after the other, as far as their order can be changed.
-pub(super) fn host_count(url: &str) -> usize {
-    reorderable(url).map_or(1, |parts| parts.hosts.split(',').count())
-}
-
-/// The URL with the host at this index first, and those before it last.
-pub(super) fn starting_with(url: &str, index: usize) -> String {
+/// The URL for each of its hosts alone, in their order; itself, if libpq decides on the order.
+pub(super) fn each_host(url: &str) -> Vec<String> {
     let Some(parts) = reorderable(url) else {
-        return url.to_owned();
+        return vec![url.to_owned()];
     };
-    let mut hosts: Vec<&str> = parts.hosts.split(',').collect();
-    let count = hosts.len();
-    hosts.rotate_left(index % count);
     let before = &url[..url.len() - parts.after_user.len()];
     let after = &parts.after_user[parts.hosts.len()..];
-    format!("{before}{}{after}", hosts.join(","))
+    let hosts = parts.hosts.split(',');
+    hosts.map(|host| format!("{before}{host}{after}")).collect()
 }
 
-/// The parts of a URL unless parameters name hosts, or ports for them.
+/// The parts of a URL unless parameters name hosts, ports for them, or their order.
 fn reorderable(url: &str) -> Option<UrlParts<'_>> {
     let (_, rest) = url.split_once("://")?;
     let parts = UrlParts::of(rest);
@@ -231,7 +224,7 @@ fn reorderable(url: &str) -> Option<UrlParts<'_>> {
         let name = parameter
             .split_once('=')
             .map_or(parameter, |(name, _)| name);
-        ["host", "hostaddr", "port"].contains(&name)
+        ["host", "hostaddr", "load_balance_hosts", "port"].contains(&name)
     });
     (!named).then_some(parts)
 }
@@ -241,21 +234,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_tried_in_another_order() {
+    fn each_host_has_a_url_of_its_own() {
         let url = "postgres://u:p%2C@a:1,[::1]:2,c/d?connect_timeout=3";
-        assert_eq!(host_count(url), 3);
-        assert_eq!(starting_with(url, 0), url);
-        let second = "postgres://u:p%2C@[::1]:2,c,a:1/d?connect_timeout=3";
-        assert_eq!(starting_with(url, 1), second);
-        assert_eq!(starting_with("postgres://a,b", 3), "postgres://b,a");
-        for alone in [
+        let expected = [
+            "postgres://u:p%2C@a:1/d?connect_timeout=3",
+            "postgres://u:p%2C@[::1]:2/d?connect_timeout=3",
+            "postgres://u:p%2C@c/d?connect_timeout=3",
+        ];
+        assert_eq!(each_host(url), expected);
+        assert_eq!(
+            each_host("postgres://a,b"),
+            ["postgres://a", "postgres://b"]
+        );
+        for whole in [
             "postgres://a/d",
             "postgres:///d",
             "postgres://?host=a,b&port=1,2",
             "postgres://a,b/d?port=1,2",
+            "postgres://a,b/d?load_balance_hosts=random",
         ] {
-            assert_eq!(host_count(alone), 1, "{alone}");
-            assert_eq!(starting_with(alone, 1), alone);
+            assert_eq!(each_host(whole), [whole]);
         }
     }
 

@@ -113,9 +113,9 @@ impl Replaced {
         Self {
             world,
             db,
-            old,
-            new,
             proxy,
+            new,
+            old,
         }
     }
 }
