@@ -6,6 +6,7 @@ use std::fmt;
 use crate::domain::clock::Time;
 use crate::domain::control::facts::MAX_NUMBERS;
 use crate::domain::control::sample::{ControlSample, ranked};
+use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::{AccountId, Actor, NumberRange, Spc, Tn};
@@ -26,7 +27,7 @@ pub struct SampleTask<'a> {
     pub now: Time,
     /// Who asks, and the carrier's codes.
     pub by: (&'a Actor, &'a [Spc]),
-    /// The one that there is. Its numbers stay, unless the account has lost them.
+    /// The one that there is. Its numbers stay until it is old, unless the account has lost them.
     pub found: Option<&'a ControlSample>,
     /// Of one that is old: which of its numbers are proven. Unless these are all that the account
     /// still has of it, others are drawn in place of all: if the proven ones stayed, an account
@@ -57,27 +58,54 @@ impl SampleTask<'_> {
         numbers
     }
 
-    /// The sample of these candidates, which the account has authority over, and whether it is
-    /// drawn anew.
-    fn chosen(&self, held: &[Tn], most: u64) -> (Vec<Tn>, bool) {
+    /// The sample of these candidates, and whether it is drawn anew.
+    fn chosen(&self, candidates: &[SampleCandidate], most: u64) -> (Vec<Tn>, bool) {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        let kept = self.found.map(|one| one.numbers.as_slice());
-        let mut kept = held
-            .iter()
-            .filter(|n| kept.is_some_and(|kept| kept.contains(n)));
-        let is_redrawn = self
-            .proven_of_old
-            .as_ref()
-            .is_some_and(|proven| kept.any(|number| !proven.contains(number)));
+        let found = self.found.map(|one| one.numbers.as_slice());
+        let is_found =
+            |one: &&SampleCandidate| found.is_some_and(|found| found.contains(&one.number));
+        let is_redrawn = self.proven_of_old.as_ref().is_some_and(|proven| {
+            let mut kept = candidates.iter().filter(is_found);
+            kept.any(|one| !proven.contains(&one.number))
+        });
+        let is_held = |one: &&SampleCandidate| one.standing == Standing::Held;
         let mut numbers: Vec<Tn> = if is_redrawn {
             let ranked = ranked(self.block, self.bits, most).into_iter();
+            let held: Vec<Tn> = candidates
+                .iter()
+                .filter(is_held)
+                .map(|one| one.number)
+                .collect();
             ranked.filter(|number| held.contains(number)).collect()
         } else {
-            held.to_vec()
+            // Until the sample is old, one that was lent on stays.
+            let stays = |one: &&SampleCandidate| {
+                is_held(one) || (self.proven_of_old.is_none() && is_found(one))
+            };
+            candidates
+                .iter()
+                .filter(stays)
+                .map(|one| one.number)
+                .collect()
         };
         numbers.truncate(size);
         (numbers, is_redrawn)
     }
+}
+
+/// A number that can be part of a sample.
+struct SampleCandidate {
+    number: Tn,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The account has authority over it.
+    Held,
+    /// The account itself has lent it on. If such a number were replaced at once, an account that
+    /// lends each foreign one, and takes them all back in the end, would draw as often as it likes.
+    LentOn,
 }
 
 impl Tx<'_> {
@@ -138,12 +166,12 @@ impl Tx<'_> {
         Ok(Some(counts))
     }
 
-    /// Those of the numbers of each task that the account has authority over now, in their order.
+    /// Those of the numbers of each task that the account has not lost, in their order.
     fn held(
         &mut self,
         tasks: &[SampleTask<'_>],
         numbers: &[Vec<Tn>],
-    ) -> Result<Vec<Vec<Tn>>, StoreError> {
+    ) -> Result<Vec<Vec<SampleCandidate>>, StoreError> {
         let asked = tasks.iter().zip(numbers).map(|(task, numbers)| {
             let (actor, spcs) = task.by;
             let by = (actor.clone(), spcs);
@@ -164,8 +192,18 @@ impl Tx<'_> {
                 let question = ruled.question(facts.lifetime);
                 // Over no number, if there are too many rows to be sure.
                 let held = holding_delegations(&question, facts, numbers).unwrap_or_default();
-                let held = numbers.iter().zip(held).filter(|(_, held)| held.is_ok());
-                all.push(held.map(|(number, _)| *number).collect());
+                let candidates = numbers.iter().zip(held).filter_map(|(number, held)| {
+                    let standing = match held {
+                        Ok(_) => Standing::Held,
+                        Err(RefusalCause::LentOn) => Standing::LentOn,
+                        Err(_) => return None,
+                    };
+                    Some(SampleCandidate {
+                        number: *number,
+                        standing,
+                    })
+                });
+                all.push(candidates.collect());
             }
         }
         Ok(all)

@@ -8,6 +8,7 @@ mod clocks;
 mod codes;
 mod delegation_ends;
 mod ends;
+mod lent_samples;
 mod limits;
 mod policies;
 mod policy_facts;

@@ -27,8 +27,8 @@ both! {
     however_many_lists_are_asked_for_a_delegation_has_one_sample,
 }
 
-const DAY: i64 = 86_400;
-const BLOCK: &str = "range:12125550000+10000";
+pub const DAY: i64 = 86_400;
+pub const BLOCK: &str = "range:12125550000+10000";
 
 fn sampling(kind: Kind, sample: u32, oldest: u64) -> World {
     over(World::new(
@@ -48,7 +48,7 @@ fn mints(world: &World, entry: &str) -> Result<Issued, IssueError> {
 }
 
 /// The numbers that a refusal names.
-fn named(outcome: &Result<Issued, IssueError>) -> Vec<Tn> {
+pub fn named(outcome: &Result<Issued, IssueError>) -> Vec<Tn> {
     assert_eq!(code(outcome), "control-not-proven");
     let parts = outside(outcome).into_iter();
     parts.map(|(number, _)| tn(&number)).collect()
