@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer};
-use serde_json::json;
 
-use super::probe_query::{BYTES, ProbeQuery, bytes};
+use super::probe_query::{ProbeColumn, ProbeQuery};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Fingerprint};
@@ -44,21 +43,19 @@ impl Tx<'_> {
         if keys.is_empty() {
             return Ok(found);
         }
-        let probes = keys.iter().enumerate().map(|(n, (account, key))| {
-            json!({ "request": n, "account_id": account, "fingerprint": bytes(key.as_bytes()) })
-        });
+        let accounts = keys.iter().map(|(account, _)| account.to_string());
+        let fingerprints = keys.iter().map(|(_, key)| key.as_bytes().to_vec());
         let query = ProbeQuery::<(Integer, BigInt)>::new(
-            &[
-                ("request", "INTEGER"),
-                ("account_id", "TEXT"),
-                ("fingerprint", BYTES),
+            [
+                ("request", ProbeColumn::indices(0..keys.len())),
+                ("account_id", ProbeColumn::texts(accounts)),
+                ("fingerprint", ProbeColumn::Bytes(fingerprints.collect())),
             ],
             [
                 "SELECT p.request, t.first_used_at FROM ",
                 " CROSS JOIN account_keys t WHERE t.account_id = p.account_id \
                  AND t.fingerprint = p.fingerprint",
             ],
-            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32, i64)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;

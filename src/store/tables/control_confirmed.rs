@@ -2,10 +2,9 @@
 
 use diesel::RunQueryDsl as _;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::probe_query::ProbeQuery;
+use super::probe_query::{ProbeColumn, ProbeQuery};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::control::facts::RequiredNumbers;
 use crate::domain::control::proof::{ConfirmedProof, ControlProof};
@@ -19,7 +18,7 @@ use crate::store::tx::Tx;
 #[derive(Debug, Clone, Default)]
 pub struct ProofProbes(Vec<ProofProbe>);
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct ProofProbe {
     request: usize,
     account_id: AccountId,
@@ -102,14 +101,20 @@ impl ProofProbes {
     /// once: the newest of each delegation, method and key, each with the index of its request.
     /// Whether its delegation counts is left to the caller.
     pub(in crate::store) fn query(&self) -> ProbeQuery<ProofColumns> {
+        let probes = self.0.iter();
+        let requests = probes.clone().map(|probe| probe.request);
+        let accounts = probes.clone().map(|probe| probe.account_id.to_string());
+        let positions = probes.clone().map(|probe| probe.position);
+        let soon = probes.clone().map(|probe| probe.soon);
+        let keys = probes.map(|probe| probe.fingerprint.map(|key| key.to_string()));
         // One from the future does not count, and must not hide one that does.
         ProbeQuery::new(
-            &[
-                ("request", "INTEGER"),
-                ("account_id", "TEXT"),
-                ("position", "BIGINT"),
-                ("soon", "BIGINT"),
-                ("fingerprint", "TEXT"),
+            [
+                ("request", ProbeColumn::indices(requests)),
+                ("account_id", ProbeColumn::texts(accounts)),
+                ("position", ProbeColumn::big_ints(positions)),
+                ("soon", ProbeColumn::big_ints(soon)),
+                ("fingerprint", ProbeColumn::texts(keys)),
             ],
             [
                 "SELECT p.request, c.position, c.delegation_id, c.method, c.fingerprint, \
@@ -121,7 +126,6 @@ impl ProofProbes {
                  OR c.fingerprint = p.fingerprint) \
                  GROUP BY p.request, c.position, c.delegation_id, c.method, c.fingerprint",
             ],
-            &self.0,
         )
     }
 }

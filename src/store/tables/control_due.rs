@@ -4,10 +4,9 @@
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool};
-use serde_json::json;
 use uuid::Uuid;
 
-use super::probe_query::ProbeQuery;
+use super::probe_query::{ProbeColumn, ProbeQuery};
 use super::renewals::Row;
 use crate::domain::AccountId;
 use crate::domain::clock::Time;
@@ -129,17 +128,19 @@ impl Tx<'_> {
         if due.is_empty() {
             return Ok(());
         }
-        let due = due.iter().map(|next| {
-            let (was, at) = (next.was.timestamp(), next.at.map(|at| at.timestamp()));
-            json!({ "id": next.right, "was": was, "due_at": at })
-        });
+        let ids = due.iter().map(|next| next.right.to_string());
+        let was = due.iter().map(|next| next.was.timestamp());
+        let due_at = due.iter().map(|next| next.at.map(|at| at.timestamp()));
         let update = ProbeQuery::<()>::new(
-            &[("id", "TEXT"), ("was", "BIGINT"), ("due_at", "BIGINT")],
+            [
+                ("id", ProbeColumn::texts(ids)),
+                ("was", ProbeColumn::big_ints(was)),
+                ("due_at", ProbeColumn::big_ints(due_at)),
+            ],
             [
                 "UPDATE renewals SET control_due_at = p.due_at FROM ",
                 " WHERE renewals.id = p.id AND renewals.control_due_at = p.was",
             ],
-            &due.collect::<Vec<_>>(),
         );
         self.run(|connection| on_either!(connection, c => update.execute(c)))?;
         Ok(())

@@ -2,11 +2,10 @@
 
 use diesel::dsl::max;
 use diesel::prelude::*;
-use serde_json::json;
 
 use super::accounts::Within;
 use super::control_proofs::Row;
-use super::probe_query::ProbeQuery;
+use super::probe_query::{ProbeColumn, ProbeQuery};
 use crate::domain::clock::Time;
 use crate::domain::control::failure::FailedControl;
 use crate::domain::control::proof::ControlProof;
@@ -81,16 +80,24 @@ impl Tx<'_> {
                 }
                 None => 0,
             };
-            marks.push(json!({ "id": id, "sequence": marked }));
+            marks.push((id, marked));
         }
         if !marks.is_empty() {
             let update = ProbeQuery::<()>::new(
-                &[("id", "TEXT"), ("sequence", "BIGINT")],
+                [
+                    (
+                        "id",
+                        ProbeColumn::texts(marks.iter().map(|(id, _)| id.to_string())),
+                    ),
+                    (
+                        "sequence",
+                        ProbeColumn::big_ints(marks.iter().map(|(_, at)| *at)),
+                    ),
+                ],
                 [
                     "UPDATE control_proofs SET failure_sequence = p.sequence FROM ",
                     " WHERE control_proofs.id = p.id",
                 ],
-                &marks,
             );
             self.run(|connection| on_either!(connection, c => update.execute(c)))?;
         }

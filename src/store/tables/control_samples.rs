@@ -2,9 +2,8 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
-use serde_json::json;
 
-use super::probe_query::ProbeQuery;
+use super::probe_query::{ProbeColumn, ProbeQuery};
 use crate::domain::clock::from_unix;
 use crate::domain::control::sample::ControlSample;
 use crate::domain::{AccountId, NumberRange, Tn};
@@ -57,23 +56,21 @@ impl Tx<'_> {
         if blocks.is_empty() {
             return Ok(found);
         }
-        let probes = blocks.iter().enumerate().map(|(n, (account, block))| {
-            let (first, last) = (block.first().position(), block.last().position());
-            json!({ "request": n, "account_id": account, "first": first, "last": last })
-        });
+        let accounts = blocks.iter().map(|(account, _)| account.to_string());
+        let firsts = blocks.iter().map(|(_, block)| block.first().position());
+        let lasts = blocks.iter().map(|(_, block)| block.last().position());
         let query = ProbeQuery::<(Integer, BigInt, Text, BigInt)>::new(
-            &[
-                ("request", "INTEGER"),
-                ("account_id", "TEXT"),
-                ("first", "BIGINT"),
-                ("last", "BIGINT"),
+            [
+                ("request", ProbeColumn::indices(0..blocks.len())),
+                ("account_id", ProbeColumn::texts(accounts)),
+                ("first", ProbeColumn::big_ints(firsts)),
+                ("last", ProbeColumn::big_ints(lasts)),
             ],
             [
                 "SELECT p.request, t.size, t.positions, t.drawn_at FROM ",
                 " CROSS JOIN control_samples t WHERE t.account_id = p.account_id \
                  AND t.first_position = p.first AND t.last_position = p.last",
             ],
-            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32, i64, String, i64)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;

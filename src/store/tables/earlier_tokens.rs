@@ -2,9 +2,8 @@
 
 use diesel::RunQueryDsl as _;
 use diesel::sql_types::Integer;
-use serde_json::json;
 
-use super::probe_query::ProbeQuery;
+use super::probe_query::{ProbeColumn, ProbeQuery};
 use crate::domain::clock::Time;
 use crate::domain::tokens::grant::Jti;
 use crate::domain::{AccountId, NumberRange};
@@ -110,31 +109,27 @@ impl Tx<'_> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let probes = entries.iter().map(|entry| {
-            json!({
-                "request": entry.request,
-                "account_id": entry.account,
-                "first_position": entry.numbers.first().position(),
-                "last_position": entry.numbers.last().position(),
-                "since": entry.since.timestamp(),
-                "other": entry.except.map_or("", Jti::as_str),
-            })
-        });
+        let each = entries.iter();
+        let requests = each.clone().map(|entry| entry.request);
+        let accounts = each.clone().map(|entry| entry.account.to_string());
+        let firsts = each.clone().map(|entry| entry.numbers.first().position());
+        let lasts = each.clone().map(|entry| entry.numbers.last().position());
+        let since = each.clone().map(|entry| entry.since.timestamp());
+        let others = each.map(|entry| entry.except.map_or("", Jti::as_str).to_owned());
         let parts = match self.connection {
             AnyConnection::Postgres(_) => without_token!("encode(g.jti, 'hex')"),
             AnyConnection::Sqlite(_) => without_token!("lower(hex(g.jti))"),
         };
         let query = ProbeQuery::<(Integer,)>::new(
-            &[
-                ("request", "INTEGER"),
-                ("account_id", "TEXT"),
-                ("first_position", "BIGINT"),
-                ("last_position", "BIGINT"),
-                ("since", "BIGINT"),
-                ("other", "TEXT"),
+            [
+                ("request", ProbeColumn::indices(requests)),
+                ("account_id", ProbeColumn::texts(accounts)),
+                ("first_position", ProbeColumn::big_ints(firsts)),
+                ("last_position", ProbeColumn::big_ints(lasts)),
+                ("since", ProbeColumn::big_ints(since)),
+                ("other", ProbeColumn::texts(others)),
             ],
             parts,
-            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32,)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;

@@ -1,71 +1,132 @@
 //! A query that answers one question for each request of a batch: the questions are a table of
-//! their own, `p`, which one bound value carries as JSON.
+//! their own, `p`. Its columns are bound as arrays on PostgreSQL, and as one JSON value on SQLite.
 
+use std::cell::OnceCell;
 use std::marker::PhantomData;
 
 use diesel::RunQueryDsl;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::sqlite::Sqlite;
-use serde::Serialize;
+use serde_json::Value;
 
 /// `before`, then the table `p` of the probes, then `after`. The text is the same for all values,
 /// so the statement is prepared once.
 pub(in crate::store) struct ProbeQuery<S> {
     before: &'static str,
-    /// The columns of `p`, with their types in PostgreSQL.
-    columns: &'static [(&'static str, &'static str)],
+    columns: Vec<(&'static str, ProbeColumn)>,
     after: &'static str,
-    /// An array of objects, with a member for each column.
-    probes: String,
+    json: OnceCell<String>,
     row: PhantomData<S>,
+}
+
+/// The values of a column of `p`: one for each probe.
+#[derive(Debug)]
+pub(in crate::store) enum ProbeColumn {
+    Integers(Vec<i32>),
+    BigInts(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+    Bytes(Vec<Vec<u8>>),
+}
+
+impl ProbeColumn {
+    /// Indices of requests.
+    pub(in crate::store) fn indices(values: impl IntoIterator<Item = usize>) -> Self {
+        let index = |value| i32::try_from(value).unwrap_or(i32::MAX);
+        Self::Integers(values.into_iter().map(index).collect())
+    }
+
+    pub(in crate::store) fn big_ints<V: Into<Option<i64>>>(
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::BigInts(values.into_iter().map(Into::into).collect())
+    }
+
+    pub(in crate::store) fn texts<V: Into<Option<String>>>(
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::Texts(values.into_iter().map(Into::into).collect())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Integers(values) => values.len(),
+            Self::BigInts(values) => values.len(),
+            Self::Texts(values) => values.len(),
+            Self::Bytes(values) => values.len(),
+        }
+    }
+
+    fn json(&self, at: usize) -> Value {
+        match self {
+            Self::Integers(values) => values.get(at).copied().into(),
+            Self::BigInts(values) => values.get(at).copied().flatten().into(),
+            Self::Texts(values) => values.get(at).cloned().flatten().into(),
+            Self::Bytes(values) => values.get(at).map(hex::encode).into(),
+        }
+    }
 }
 
 impl<S> ProbeQuery<S> {
     pub(in crate::store) fn new(
-        columns: &'static [(&'static str, &'static str)],
+        columns: impl IntoIterator<Item = (&'static str, ProbeColumn)>,
         [before, after]: [&'static str; 2],
-        probes: &[impl Serialize],
     ) -> Self {
         Self {
             before,
-            columns,
+            columns: columns.into_iter().collect(),
             after,
-            probes: array(probes),
+            json: OnceCell::new(),
             row: PhantomData,
         }
     }
 
-    fn columns(&self, written: impl Fn(&str, &str) -> String) -> String {
-        let columns = self.columns.iter();
-        let columns: Vec<String> = columns.map(|(name, kind)| written(name, kind)).collect();
-        columns.join(", ")
+    /// An array for each probe.
+    fn json(&self) -> &String {
+        self.json.get_or_init(|| {
+            let columns = self.columns.iter().map(|(_, column)| column);
+            let probes = columns.clone().map(ProbeColumn::len).max();
+            let probe = |at| {
+                columns
+                    .clone()
+                    .map(|column| column.json(at))
+                    .collect::<Value>()
+            };
+            (0..probes.unwrap_or(0))
+                .map(probe)
+                .collect::<Value>()
+                .to_string()
+        })
     }
-}
-
-/// The type of a column of bytes, whose values are written by [`bytes`].
-pub(in crate::store) const BYTES: &str = "BYTEA";
-
-/// Bytes in JSON, as PostgreSQL reads them.
-pub(in crate::store) fn bytes(value: &[u8]) -> String {
-    format!("\\x{}", hex::encode(value))
-}
-
-/// What cannot be written, which no probe is, makes the query fail: without its probes it would
-/// find nothing, and a decision would take that for an answer.
-fn array(probes: &[impl Serialize]) -> String {
-    serde_json::to_string(probes).unwrap_or_else(|_| "not JSON".to_owned())
 }
 
 impl<S> QueryFragment<Pg> for ProbeQuery<S> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(self.before);
-        out.push_sql("json_to_recordset(");
-        out.push_bind_param::<Text, String>(&self.probes)?;
-        let columns = self.columns(|name, kind| format!("{name} {kind}"));
-        out.push_sql(&format!("::json) AS p ({columns})"));
+        out.push_sql("unnest(");
+        for (n, (_, column)) in self.columns.iter().enumerate() {
+            if n > 0 {
+                out.push_sql(", ");
+            }
+            match column {
+                ProbeColumn::Integers(values) => {
+                    out.push_bind_param::<Array<Integer>, Vec<i32>>(values)?;
+                }
+                ProbeColumn::BigInts(values) => {
+                    out.push_bind_param::<Array<Nullable<BigInt>>, Vec<Option<i64>>>(values)?;
+                }
+                ProbeColumn::Texts(values) => {
+                    out.push_bind_param::<Array<Nullable<Text>>, Vec<Option<String>>>(values)?;
+                }
+                ProbeColumn::Bytes(values) => {
+                    out.push_bind_param::<Array<Binary>, Vec<Vec<u8>>>(values)?;
+                }
+            }
+        }
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        out.push_sql(&format!(") AS p ({})", names.join(", ")));
         out.push_sql(self.after);
         Ok(())
     }
@@ -74,12 +135,16 @@ impl<S> QueryFragment<Pg> for ProbeQuery<S> {
 impl<S> QueryFragment<Sqlite> for ProbeQuery<S> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(self.before);
-        let columns = self.columns(|name, kind| match kind {
-            BYTES => format!("unhex(substr(value ->> '{name}', 3)) AS {name}"),
-            _ => format!("value ->> '{name}' AS {name}"),
+        let columns = self.columns.iter().enumerate();
+        let columns = columns.map(|(n, (name, column))| match column {
+            ProbeColumn::Bytes(_) => format!("unhex(value ->> {n}) AS {name}"),
+            ProbeColumn::Integers(_) | ProbeColumn::BigInts(_) | ProbeColumn::Texts(_) => {
+                format!("value ->> {n} AS {name}")
+            }
         });
+        let columns = columns.collect::<Vec<_>>().join(", ");
         out.push_sql(&format!("(SELECT {columns} FROM json_each("));
-        out.push_bind_param::<Text, String>(&self.probes)?;
+        out.push_bind_param::<Text, String>(self.json())?;
         // The limit keeps SQLite from taking the values out of the JSON anew for each row.
         out.push_sql(") LIMIT -1) p");
         out.push_sql(self.after);
