@@ -7,7 +7,7 @@ use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::timelines::Timelines;
+use super::timelines::{BegunOn, Timelines};
 use super::timeouts::{DatabaseTimeouts, TransactionKind};
 
 /// A connection to either database.
@@ -47,11 +47,12 @@ pub(super) fn begin_writing(
     timeouts: &DatabaseTimeouts,
     kind: TransactionKind,
     timelines: Option<&Timelines>,
-) -> QueryResult<()> {
+) -> QueryResult<BegunOn> {
     match connection {
         AnyConnection::Postgres(c) => begin(c, &timeouts.begin_writing(kind), timelines),
         AnyConnection::Sqlite(c) => {
-            AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")
+            AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")?;
+            Ok(BegunOn::default())
         }
     }
 }
@@ -62,10 +63,13 @@ pub(super) fn begin_reading(
     timeouts: &DatabaseTimeouts,
     kind: TransactionKind,
     timelines: Option<&Timelines>,
-) -> QueryResult<()> {
+) -> QueryResult<BegunOn> {
     match connection {
         AnyConnection::Postgres(c) => begin(c, &timeouts.begin_reading(kind), timelines),
-        AnyConnection::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN"),
+        AnyConnection::Sqlite(c) => {
+            AnsiTransactionManager::begin_transaction_sql(c, "BEGIN")?;
+            Ok(BegunOn::default())
+        }
     }
 }
 
@@ -74,7 +78,7 @@ fn begin(
     connection: &mut PgConnection,
     sql: &str,
     timelines: Option<&Timelines>,
-) -> QueryResult<()> {
+) -> QueryResult<BegunOn> {
     let begin = |connection: &mut PgConnection, column: &str| {
         let sql = format!("{sql}{column}");
         let begun = AnsiTransactionManager::begin_transaction_sql(connection, &sql);
@@ -85,7 +89,10 @@ fn begin(
     };
     match timelines {
         Some(timelines) => timelines.begin(connection, begin),
-        None => begin(connection, ""),
+        None => {
+            begin(connection, "")?;
+            Ok(BegunOn::default())
+        }
     }
 }
 

@@ -155,7 +155,8 @@ impl DatabaseConnector {
     /// Connects to one of the hosts: first to the one that was the primary the last time, since
     /// each that is silent costs the timeout of a login.
     fn open_primary(&self, url: &str) -> Result<PgConnection, diesel::ConnectionError> {
-        let hosts = postgres_url::each_host(url);
+        let in_environment = |name: &str| std::env::var_os(name).is_some();
+        let hosts = postgres_url::each_host(url, in_environment);
         let first = self.last_host.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for at in (0..hosts.len()).map(|n| (first + n) % hosts.len()) {
@@ -165,9 +166,10 @@ impl DatabaseConnector {
                     return Ok(connection);
                 }
                 Err(error) if hosts.len() == 1 => return Err(error),
-                Err(error) => failures.push(error.to_string()),
+                Err(error) => failures.push(error.to_string().trim().to_owned()),
             }
         }
+        failures.dedup();
         let all = failures.join("; ");
         Err(diesel::ConnectionError::BadConnection(all))
     }

@@ -288,6 +288,7 @@ impl Store {
         let outcome = work(&mut Tx::new(&mut connection));
         // Nothing was written, so a rollback ends the transaction as well as a COMMIT.
         let ended = connection::roll_back(&mut connection).map_err(|e| unavailable(&e));
+        self.readers.must_be_newest(&connection)?;
         // After a lost connection, only the first error says so.
         let done = outcome?;
         ended?;

@@ -205,28 +205,36 @@ pub(super) fn with_parameters(
     url
 }
 
-/// The URL for each of its hosts alone, in their order; itself, if libpq decides on the order.
-pub(super) fn each_host(url: &str) -> Vec<String> {
-    let Some(parts) = reorderable(url) else {
+/// What makes libpq choose hosts, ports or their order by other rules than those of the list in
+/// front of the path.
+const HOSTS_ELSEWHERE: [&str; 5] = ["host", "hostaddr", "load_balance_hosts", "port", "service"];
+const HOSTS_IN_ENVIRONMENT: [&str; 5] = [
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGLOADBALANCEHOSTS",
+    "PGPORT",
+    "PGSERVICE",
+];
+
+/// The URL for each of its hosts alone, in their order; itself, if libpq has to decide.
+pub(super) fn each_host(url: &str, is_in_environment: impl Fn(&str) -> bool) -> Vec<String> {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let parts = UrlParts::of(rest);
+    let is_elsewhere = parts.parameters().any(|parameter| {
+        let (name, _) = parameter.split_once('=').unwrap_or((parameter, ""));
+        HOSTS_ELSEWHERE.contains(&name)
+    });
+    let hosts: Vec<&str> = parts.hosts.split(',').collect();
+    if is_elsewhere
+        || HOSTS_IN_ENVIRONMENT.into_iter().any(is_in_environment)
+        || hosts.iter().any(|host| host.is_empty())
+    {
         return vec![url.to_owned()];
-    };
+    }
     let before = &url[..url.len() - parts.after_user.len()];
     let after = &parts.after_user[parts.hosts.len()..];
-    let hosts = parts.hosts.split(',');
-    hosts.map(|host| format!("{before}{host}{after}")).collect()
-}
-
-/// The parts of a URL unless parameters name hosts, ports for them, or their order.
-fn reorderable(url: &str) -> Option<UrlParts<'_>> {
-    let (_, rest) = url.split_once("://")?;
-    let parts = UrlParts::of(rest);
-    let named = parts.parameters().any(|parameter| {
-        let name = parameter
-            .split_once('=')
-            .map_or(parameter, |(name, _)| name);
-        ["host", "hostaddr", "load_balance_hosts", "port"].contains(&name)
-    });
-    (!named).then_some(parts)
+    let alone = hosts.iter().map(|host| format!("{before}{host}{after}"));
+    alone.collect()
 }
 
 #[cfg(test)]
@@ -241,19 +249,23 @@ mod tests {
             "postgres://u:p%2C@[::1]:2/d?connect_timeout=3",
             "postgres://u:p%2C@c/d?connect_timeout=3",
         ];
-        assert_eq!(each_host(url), expected);
-        assert_eq!(
-            each_host("postgres://a,b"),
-            ["postgres://a", "postgres://b"]
-        );
+        let alone = |url| each_host(url, |_| false);
+        assert_eq!(alone(url), expected);
+        assert_eq!(alone("postgres://a,b"), ["postgres://a", "postgres://b"]);
         for whole in [
             "postgres://a/d",
             "postgres:///d",
+            "postgres://,a/d",
             "postgres://?host=a,b&port=1,2",
             "postgres://a,b/d?port=1,2",
+            "postgres://a,b/d?service=s",
             "postgres://a,b/d?load_balance_hosts=random",
         ] {
-            assert_eq!(each_host(whole), [whole]);
+            assert_eq!(alone(whole), [whole]);
+        }
+        for variable in HOSTS_IN_ENVIRONMENT {
+            let whole = each_host("postgres://a,b/d", |name| name == variable);
+            assert_eq!(whole, ["postgres://a,b/d"], "{variable}");
         }
     }
 

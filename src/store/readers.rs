@@ -13,6 +13,7 @@ use super::connection::{AnyConnection, begin_reading};
 use super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
 use super::error::{OpenError, Remedy, StoreError};
 use super::reader_progress::ReaderProgress;
+use super::timelines::BegunOn;
 use super::timeouts::{DatabaseTimeouts, TransactionKind};
 use crate::telemetry::RepeatedLine;
 
@@ -38,6 +39,7 @@ struct CurrentPool {
 /// A connection of the pool, in a transaction.
 pub(super) struct Reading {
     reader: r2d2::PooledConnection<Readers>,
+    begun: BegunOn,
     progress: Arc<ReaderProgress>,
 }
 
@@ -75,9 +77,13 @@ impl ReadPool {
                 continue;
             }
             let (timeouts, timelines) = (&self.connector.timeouts, &self.connector.timelines);
-            let Err(error) = begin_reading(&mut reading, timeouts, kind, Some(timelines)) else {
-                self.progress.read(Instant::now());
-                return Ok(reading);
+            let error = match begin_reading(&mut reading, timeouts, kind, Some(timelines)) {
+                Ok(begun) => {
+                    self.progress.read(Instant::now());
+                    reading.begun = begun;
+                    return Ok(reading);
+                }
+                Err(error) => error,
             };
             match &reading.reader.connection {
                 AnyConnection::Sqlite(_) => return Err(unavailable(&error)),
@@ -94,6 +100,14 @@ impl ReadPool {
             }
         }
         Err(unavailable(&"no read connection works"))
+    }
+
+    /// Fails if a newer primary was found since the transaction began, so what was read may be old.
+    pub(super) fn must_be_newest(&self, reading: &Reading) -> Result<(), StoreError> {
+        if self.connector.timelines.is_newest(reading.begun) {
+            return Ok(());
+        }
+        Err(unavailable(&"the primary was replaced while it was read"))
     }
 
     /// From now on, only connections are used that are opened afterwards.
@@ -120,6 +134,7 @@ impl ReadPool {
         };
         Ok(Reading {
             reader,
+            begun: BegunOn::default(),
             progress: Arc::clone(&self.progress),
         })
     }

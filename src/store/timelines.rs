@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
 use diesel::pg::PgConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{Nullable, Text};
@@ -26,39 +27,40 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// The newest timeline that this process has used.
 #[derive(Debug, Default)]
 pub(super) struct Timelines {
-    newest: Mutex<Newest>,
+    newest: Mutex<Option<Newest>>,
     refusals: RepeatedLine,
+    unknown: RepeatedLine,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Newest {
-    #[default]
-    Unknown,
-    /// The server cannot tell, such as one whose storage has no WAL.
-    Untold,
-    Used {
-        timeline: u32,
-        last: Instant,
-    },
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    timeline: u32,
+    /// When a transaction last began on it.
+    last: Instant,
 }
+
+/// The timeline that a transaction began on, if it is known.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BegunOn(Option<u32>);
 
 impl Timelines {
-    /// Notes the timeline of a new connection. Fails if it is an old one.
+    /// Notes the timeline of a new connection. Fails if it is an old one, or if the server is in
+    /// recovery. A server that cannot tell, such as one whose storage has no WAL, is accepted while
+    /// no timeline is known.
     pub(super) fn admit(&self, connection: &mut PgConnection) -> QueryResult<()> {
-        if *self.newest.lock() == Newest::Untold {
-            return Ok(());
-        }
         match timeline_of(connection) {
             Ok(Some(found)) => self.compare(found, Instant::now()),
-            // A transaction that may write does not begin there.
-            Ok(None) => Ok(()),
+            Ok(None) => Err(unwritable("the server is in recovery: it is a standby")),
+            Err(error) if self.newest.lock().is_some() => Err(error),
             Err(error) if Remedy::for_error(&error) == Remedy::Reconnect => Err(error),
             Err(error) => {
-                log::warn!(
-                    "the database does not tell its timeline, so a primary that was replaced is \
-                     recognized only when it is demoted: {error}"
-                );
-                *self.newest.lock() = Newest::Untold;
+                if let Some(left_out) = self.unknown.left_out(Instant::now()) {
+                    log::warn!(
+                        left_out;
+                        "the database does not tell its timeline, so a primary that was replaced \
+                         is recognized only when it is demoted: {error}"
+                    );
+                }
                 Ok(())
             }
         }
@@ -71,70 +73,108 @@ impl Timelines {
         &self,
         connection: &mut PgConnection,
         begin: impl Fn(&mut PgConnection, &str) -> QueryResult<()>,
-    ) -> QueryResult<()> {
-        let newest = *self.newest.lock();
-        let expected = match newest {
-            Newest::Used { timeline, .. } => timeline,
-            Newest::Unknown | Newest::Untold => return begin(connection, ""),
+    ) -> QueryResult<BegunOn> {
+        let Some(expected) = self.newest_timeline() else {
+            begin(connection, "")?;
+            return Ok(BegunOn(None));
         };
-        let Err(error) = begin(connection, &unless_on(expected)) else {
-            self.used(expected, Instant::now());
-            return Ok(());
+        let begun = begin(connection, &unless_on(expected));
+        let Err(error) = begun else {
+            return self.must_still_be(expected, connection);
         };
         match timeline_of(connection) {
             Ok(Some(found)) if found != expected => {
                 self.compare(found, Instant::now())?;
-                begin(connection, &unless_on(found))
+                begin(connection, &unless_on(found))?;
+                self.must_still_be(found, connection)
             }
             // So it failed for another reason.
             Ok(_) | Err(_) => Err(error),
         }
     }
 
-    /// A transaction began on this timeline.
-    fn used(&self, found: u32, now: Instant) {
-        if let Newest::Used { timeline, last } = &mut *self.newest.lock()
-            && *timeline == found
-        {
-            *last = now;
+    /// Whether no newer timeline was found since a transaction began: its server may have been
+    /// frozen in the middle of it.
+    pub(super) fn is_newest(&self, begun: BegunOn) -> bool {
+        begun.0.is_none() || self.newest_timeline() == begun.0
+    }
+
+    fn newest_timeline(&self) -> Option<u32> {
+        self.newest.lock().map(|newest| newest.timeline)
+    }
+
+    /// A transaction has begun on this timeline. The server may have been frozen before it
+    /// answered, and another thread may have found a newer one meanwhile.
+    fn must_still_be(&self, begun: u32, connection: &mut PgConnection) -> QueryResult<BegunOn> {
+        let Some(error) = self.used(begun, Instant::now()).err() else {
+            return Ok(BegunOn(Some(begun)));
+        };
+        AnsiTransactionManager::rollback_transaction(connection)?;
+        Err(error)
+    }
+
+    fn used(&self, begun: u32, now: Instant) -> QueryResult<()> {
+        let mut newest = self.newest.lock();
+        match &mut *newest {
+            Some(newest) if newest.timeline == begun => newest.last = now,
+            Some(Newest { timeline, .. }) if *timeline > begun => {
+                return Err(self.refused(begun, *timeline, now));
+            }
+            Some(_) | None => {}
         }
+        Ok(())
     }
 
     /// A server was found to be on this timeline. Fails if that is an old one.
     fn compare(&self, found: u32, now: Instant) -> QueryResult<()> {
         let mut newest = self.newest.lock();
-        if let Newest::Used { timeline, last } = *newest {
-            if found < timeline && now.saturating_duration_since(last) < MAX_SILENCE {
-                drop(newest);
-                return Err(self.refused(found, timeline, now));
+        if let Some(Newest { timeline, last }) = *newest {
+            if found == timeline {
+                return Ok(());
             }
-            if found < timeline {
+            if found > timeline {
+                log::warn!(
+                    "the database continues on timeline {found}, after {timeline}: a standby was \
+                     promoted, or a backup restored"
+                );
+            } else if now.saturating_duration_since(last) < MAX_SILENCE {
+                return Err(self.refused(found, timeline, now));
+            } else {
                 log::error!(
                     "the database has gone back from timeline {timeline} to {found}: what was \
-                     committed on the later ones may be lost"
+                     committed on the later one may be lost, unless it was moved to another cluster"
                 );
-            } else if found > timeline {
-                log::warn!("the database continues on timeline {found}: a standby was promoted");
             }
         }
-        *newest = Newest::Used {
+        *newest = Some(Newest {
             timeline: found,
             last: now,
-        };
+        });
         Ok(())
     }
 
     fn refused(&self, found: u32, newest: u32, now: Instant) -> DieselError {
         let why = format!(
-            "the server is a primary that was replaced: it is on timeline {found}, and {newest} \
-             is in use"
+            "the server is on timeline {found}, and {newest} was in use a moment ago: it is a \
+             primary that was replaced, or another cluster"
         );
         if let Some(left_out) = self.refusals.left_out(now) {
-            log::warn!(left_out; "{why}");
+            log::warn!(
+                left_out;
+                "{why}; it is used once nothing was done on timeline {newest} for {} s, or after a \
+                 restart of the service", MAX_SILENCE.as_secs()
+            );
         }
-        // As if it had been demoted already.
-        DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, Box::new(why))
+        unwritable(&why)
     }
+}
+
+/// As if the server had been demoted already.
+fn unwritable(why: &str) -> DieselError {
+    DieselError::DatabaseError(
+        DatabaseErrorKind::ReadOnlyTransaction,
+        Box::new(why.to_owned()),
+    )
 }
 
 /// A column that fails on every other timeline. The server logs the text.
@@ -170,31 +210,36 @@ mod tests {
     fn an_older_timeline_is_refused_while_a_newer_one_is_in_use() {
         let (timelines, start) = (Timelines::default(), Instant::now());
         timelines.compare(4, start).expect("the first");
+        let begun = BegunOn(Some(4));
+        assert!(timelines.is_newest(begun));
         timelines.compare(6, start + SECOND).expect("a promotion");
-        // A transaction that had begun before it.
-        timelines.used(4, start + SECOND);
+        // The server was frozen, and answers now.
+        assert!(timelines.used(4, start + SECOND).is_err());
+        assert!(!timelines.is_newest(begun));
         let refused = timelines.compare(4, start + SECOND * 30);
         let refused = refused.expect_err("the old primary");
         assert_eq!(Remedy::for_error(&refused), Remedy::Reconnect);
         assert!(refused.to_string().contains("on timeline 4, and 6"));
-        timelines.used(6, start + SECOND * 40);
+        timelines.used(6, start + SECOND * 40).expect("the newest");
         assert!(timelines.compare(5, start + SECOND * 90).is_err());
         timelines
             .compare(6, start + SECOND * 90)
             .expect("the newest");
+        assert!(timelines.is_newest(BegunOn(Some(6))) && timelines.is_newest(BegunOn(None)));
     }
 
     #[test]
     fn an_older_timeline_is_accepted_after_a_minute_without_a_newer_one() {
         let (timelines, start) = (Timelines::default(), Instant::now());
         timelines.compare(6, start).expect("the first");
+        // A server that lets connections in, and begins no transaction, is not in use.
+        timelines
+            .compare(6, start + SECOND * 30)
+            .expect("the newest");
         assert!(timelines.compare(1, start + SECOND * 59).is_err());
-        timelines
-            .compare(1, start + MAX_SILENCE)
-            .expect("another cluster");
-        timelines.used(1, start + MAX_SILENCE);
-        timelines
-            .compare(2, start + MAX_SILENCE)
-            .expect("a promotion there");
+        let moved = start + MAX_SILENCE;
+        timelines.compare(1, moved).expect("another cluster");
+        timelines.used(1, moved).expect("it is in use");
+        timelines.compare(2, moved).expect("a promotion there");
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn run(
         Hold::Shared
     };
     writer.waits();
-    writer.database.begin(connection, kind_of(jobs))?;
+    let begun = writer.database.begin(connection, kind_of(jobs))?;
     if !writer
         .database
         .lock(connection, hold, writer.refused_since)?
@@ -79,7 +79,7 @@ pub(super) fn run(
     }
     must_still_be_wanted(writer, &jobs[..done])?;
     writer.waits();
-    writer.database.commit(connection)?;
+    writer.database.commit(connection, begun)?;
     let took = started.elapsed();
     Ok(BatchOutcome::Committed { done, took })
 }

@@ -12,6 +12,7 @@ use super::super::locks::{self, AUTHORITY_LOCK, Hold};
 use super::super::sqlite_checkpoints::WrittenJobs;
 use super::super::sqlite_file::SqliteFile;
 use super::super::sqlite_locks::WriteTurns;
+use super::super::timelines::BegunOn;
 use super::super::timeouts::TransactionKind;
 
 /// SQLite waited for its `busy_timeout`. Another ten seconds would keep each request waiting too.
@@ -75,12 +76,12 @@ impl WriterDatabase {
         &self,
         connection: &mut AnyConnection,
         kind: TransactionKind,
-    ) -> Result<(), BatchFailure> {
+    ) -> Result<BegunOn, BatchFailure> {
         let turn = self.turns.as_ref().map(|turns| turns.wait());
         let (timeouts, timelines) = (&self.connector.timeouts, &self.connector.timelines);
         let begun = begin_writing(connection, timeouts, kind, Some(timelines));
         drop(turn);
-        begun.map_err(|error| match connection {
+        let begun = begun.map_err(|error| match connection {
             AnyConnection::Sqlite(_) if Remedy::for_error(&error) == Remedy::Repeat => {
                 BatchFailure::of_all(StoreError::Unavailable(LOCKED.to_owned()))
             }
@@ -91,7 +92,8 @@ impl WriterDatabase {
             },
             AnyConnection::Postgres(_) => BatchFailure::of_session(&error),
         })?;
-        self.check_file()
+        self.check_file()?;
+        Ok(begun)
     }
 
     /// Takes the lock that orders minting and changes among all replicas, until the end of the
@@ -123,8 +125,19 @@ impl WriterDatabase {
         }
     }
 
-    pub(super) fn commit(&self, connection: &mut AnyConnection) -> Result<(), BatchFailure> {
+    pub(super) fn commit(
+        &self,
+        connection: &mut AnyConnection,
+        begun: BegunOn,
+    ) -> Result<(), BatchFailure> {
         self.check_file()?;
+        if !self.connector.timelines.is_newest(begun) {
+            return Err(BatchFailure {
+                remedy: Remedy::Reconnect,
+                error: StoreError::Unavailable("the primary was replaced by another".to_owned()),
+                begun: true,
+            });
+        }
         commit(connection).map_err(|error| BatchFailure {
             remedy: match Remedy::for_error(&error) {
                 Remedy::Repeat => Remedy::Repeat,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tn_authority::authority::{ChangeError, GrantStatus, StoreError};
 use tn_authority::domain::tokens::grant::{GrantState, Jti};
 
-use super::{lends_a_block, mints, short};
+use super::{lends_a_block, mints, ports_out, short};
 use crate::support::{Db, PgServer, PgVersion, Setup, TcpProxy, World, at_once};
 
 #[test]
@@ -27,6 +27,7 @@ fn answers_nothing_when_replaced(version: PgVersion) {
         proxy,
         db,
         world,
+        ..
     } = Replaced::of(version);
     let known = retried(|| mints(&world).ok()).jti;
     let found = at_once(4, |_| status(&world, &known));
@@ -86,6 +87,77 @@ fn the_new_primary_is_found_behind_the_old_one_in_the_list_of_hosts() {
     drop(world);
 }
 
+/// The statement that begins a transaction was on its way when the primary was frozen.
+#[test]
+fn what_hung_in_the_old_primary_is_not_answered_by_it_later() {
+    let Replaced {
+        old: _old,
+        new,
+        proxy,
+        db: _db,
+        world,
+        known,
+    } = Replaced::of(PgVersion::Oldest);
+    status(&world, &known).expect("a grant");
+    proxy.fail_over_to(new.address);
+    proxy.fail_over();
+    let answer = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| status(&world, &known));
+        retried(|| ports_out(&world, "+12125551001").ok());
+        assert!(!reading.is_finished());
+        proxy.resume();
+        reading.join().expect("an answer")
+    });
+    match answer {
+        Ok(found) => assert_eq!(found.state, GrantState::Withdrawn),
+        Err(error) => assert!(matches!(error, ChangeError::Store(_)), "{error}"),
+    }
+    drop(world);
+}
+
+#[test]
+fn a_standby_in_front_of_the_primary_is_passed_over_whatever_the_url_says() {
+    let Replaced {
+        old,
+        new,
+        db,
+        world,
+        ..
+    } = Replaced::of(PgVersion::Oldest);
+    drop(world);
+    old.demote();
+    let hosts = format!("{},{}", old.address, new.address);
+    let url = db.text_url().replacen(&old.address.to_string(), &hosts, 1);
+    let url = format!("{url}?target_session_attrs=any");
+    let setup = Setup {
+        postgres: short(),
+        database: Some(url.parse().expect("a URL")),
+        ..Setup::default()
+    };
+    let world = World::over(Arc::clone(&db), setup);
+    mints(&world).expect("a token");
+    drop(world);
+    old.promote();
+}
+
+#[test]
+fn a_server_that_does_not_tell_its_timeline_is_used() {
+    let server = PgServer::start(PgVersion::Oldest);
+    let db = Arc::new(Db::on(server.url()));
+    let url = server.carrier_role(&db);
+    db.execute("REVOKE EXECUTE ON FUNCTION pg_walfile_name FROM PUBLIC");
+    let setup = Setup {
+        postgres: short(),
+        database: Some(url.parse().expect("a URL")),
+        ..Setup::default()
+    };
+    let world = World::over(Arc::clone(&db), setup);
+    lends_a_block(&world);
+    let token = mints(&world).expect("a token");
+    status(&world, &token.jti).expect("a grant");
+    drop(world);
+}
+
 /// A primary that was replaced, and the service, which has a token of it and is connected by a proxy.
 struct Replaced {
     world: World,
@@ -93,6 +165,8 @@ struct Replaced {
     proxy: TcpProxy,
     new: PgServer,
     old: PgServer,
+    /// Of the token.
+    known: Jti,
 }
 
 impl Replaced {
@@ -107,7 +181,7 @@ impl Replaced {
         };
         let world = World::over(Arc::clone(&db), setup);
         lends_a_block(&world);
-        mints(&world).expect("a token");
+        let known = mints(&world).expect("a token").jti;
         let new = old.promote_copy();
         retried(|| mints(&world).ok());
         Self {
@@ -116,6 +190,7 @@ impl Replaced {
             proxy,
             new,
             old,
+            known,
         }
     }
 }
