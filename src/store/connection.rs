@@ -87,13 +87,11 @@ fn begin(
         }
         begun
     };
-    match timelines {
-        Some(timelines) => timelines.begin(connection, begin),
-        None => {
-            begin(connection, "")?;
-            Ok(BegunOn::default())
-        }
+    if let Some(timelines) = timelines {
+        return timelines.begin(connection, begin);
     }
+    begin(connection, "")?;
+    Ok(BegunOn::default())
 }
 
 pub(super) fn commit(connection: &mut AnyConnection) -> QueryResult<()> {

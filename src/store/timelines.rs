@@ -78,8 +78,7 @@ impl Timelines {
             begin(connection, "")?;
             return Ok(BegunOn(None));
         };
-        let begun = begin(connection, &unless_on(expected));
-        let Err(error) = begun else {
+        let Err(error) = begin(connection, &unless_on(expected)) else {
             return self.must_still_be(expected, connection);
         };
         match timeline_of(connection) {
