@@ -131,7 +131,7 @@ impl ProofProbes {
 }
 
 impl Tx<'_> {
-    /// The proofs of [`ProofProbes::query`]. No query if there are no numbers.
+    /// The proofs of `ProofProbes::query`. No query if there are no numbers.
     pub fn confirmed_control_proofs(
         &mut self,
         probes: &ProofProbes,
