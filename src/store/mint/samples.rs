@@ -27,7 +27,8 @@ pub struct SampleTask<'a> {
     pub now: Time,
     /// Who asks, and the carrier's codes.
     pub by: (&'a Actor, &'a [Spc]),
-    /// The one that there is. Its numbers stay until it is old, unless the account has lost them.
+    /// The one that there is. Its numbers stay, unless the account has lost them; those that it has
+    /// lent on itself are lost with the next draw.
     pub found: Option<&'a ControlSample>,
     /// Of one that is old: which of its numbers are proven. Unless these are all that the account
     /// still has of it, others are drawn in place of all: if the proven ones stayed, an account

@@ -68,12 +68,7 @@ fn the_new_primary_is_found_behind_the_old_one_in_the_list_of_hosts() {
     let hosts = format!("{},{}", proxy.address, new.address);
     let url = db.text_url().replacen(&old.address.to_string(), &hosts, 1);
     proxy.fail_over_to(new.address);
-    let setup = Setup {
-        postgres: short(),
-        database: Some(url.parse().expect("a URL")),
-        ..Setup::default()
-    };
-    let world = World::over(Arc::clone(&db), setup);
+    let world = world_at(&db, &url);
     let known = mints(&world).expect("a token").jti;
 
     proxy.fail_over_to(old.address);
@@ -129,12 +124,7 @@ fn a_standby_in_front_of_the_primary_is_passed_over_whatever_the_url_says() {
     let hosts = format!("{},{}", old.address, new.address);
     let url = db.text_url().replacen(&old.address.to_string(), &hosts, 1);
     let url = format!("{url}?target_session_attrs=any");
-    let setup = Setup {
-        postgres: short(),
-        database: Some(url.parse().expect("a URL")),
-        ..Setup::default()
-    };
-    let world = World::over(Arc::clone(&db), setup);
+    let world = world_at(&db, &url);
     mints(&world).expect("a token");
     drop(world);
     old.promote();
@@ -146,12 +136,7 @@ fn a_server_that_does_not_tell_its_timeline_is_used() {
     let db = Arc::new(Db::on(server.url()));
     let url = server.carrier_role(&db);
     db.execute("REVOKE EXECUTE ON FUNCTION pg_walfile_name FROM PUBLIC");
-    let setup = Setup {
-        postgres: short(),
-        database: Some(url.parse().expect("a URL")),
-        ..Setup::default()
-    };
-    let world = World::over(Arc::clone(&db), setup);
+    let world = world_at(&db, &url);
     lends_a_block(&world);
     let token = mints(&world).expect("a token");
     status(&world, &token.jti).expect("a grant");
@@ -174,12 +159,7 @@ impl Replaced {
         let old = PgServer::start(version);
         let db = Arc::new(Db::on(old.url()));
         let proxy = TcpProxy::to(old.address);
-        let setup = Setup {
-            postgres: short(),
-            database: Some(db.text_url_at(proxy.address).parse().expect("a URL")),
-            ..Setup::default()
-        };
-        let world = World::over(Arc::clone(&db), setup);
+        let world = world_at(&db, &db.text_url_at(proxy.address));
         lends_a_block(&world);
         let known = mints(&world).expect("a token").jti;
         let new = old.promote_copy();
@@ -193,6 +173,16 @@ impl Replaced {
             known,
         }
     }
+}
+
+/// The service, whose database has this URL.
+fn world_at(db: &Arc<Db>, url: &str) -> World {
+    let setup = Setup {
+        postgres: short(),
+        database: Some(url.parse().expect("a URL")),
+        ..Setup::default()
+    };
+    World::over(Arc::clone(db), setup)
 }
 
 fn status(world: &World, jti: &Jti) -> Result<GrantStatus, ChangeError> {
