@@ -208,6 +208,7 @@ pub(super) fn control(section: &config::Control) -> ControlSettings {
             per_number_day: section.per_number_day,
             per_account_hour: section.per_account_hour,
             per_gateway_hour: section.per_gateway_hour,
+            wrong_codes_per_account_day: section.wrong_codes_per_account_day,
         },
         gateways: gateways
             .map(|(name, gateway)| (name.clone(), methods(gateway)))

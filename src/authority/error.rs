@@ -150,8 +150,15 @@ pub enum ChangeError {
     TooLongToProve { most: u64 },
     #[error("this proof needs an answer that is signed with the ACME account key, not a code")]
     SignedAnswerNeeded,
-    #[error("the code of this proof can no longer come back, so there is nothing to cancel")]
+    #[error(
+        "the code of this proof can no longer come back, so there is nothing to cancel; the carrier can revoke a confirmed proof"
+    )]
     NotPending,
+    /// No code of the account is compared, so that none can be guessed.
+    #[error(
+        "too many codes of this account were wrong; retry in {seconds} s, or ask the carrier to confirm"
+    )]
+    TooManyWrongCodes { seconds: u32 },
     /// The numbers cannot be expressed as a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -208,6 +215,7 @@ impl ChangeError {
             Self::TooLongToProve { .. } => "too-long-to-prove",
             Self::SignedAnswerNeeded => "signed-answer-needed",
             Self::NotPending => "not-pending",
+            Self::TooManyWrongCodes { .. } => "too-many-wrong-codes",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }
@@ -264,6 +272,7 @@ impl ChangeError {
             | Self::TooLongToProve { .. }
             | Self::SignedAnswerNeeded
             | Self::NotPending
+            | Self::TooManyWrongCodes { .. }
             | Self::List(_)
             | Self::Store(_) => &[],
         }

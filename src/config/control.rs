@@ -31,6 +31,9 @@ pub struct Control {
     pub per_account_hour: u32,
     /// and over one gateway.
     pub per_gateway_hour: u32,
+    /// Wrong codes in a day for one account; ten times as many for a customer of the carrier with
+    /// all accounts below.
+    pub wrong_codes_per_account_day: u32,
     /// The text of a message: `{code}`, `{account}`, `{number}`, `{minutes}`.
     pub message: String,
     pub gateways: BTreeMap<String, Gateway>,
@@ -47,6 +50,7 @@ impl Default for Control {
             per_number_day: 10,
             per_account_hour: 200,
             per_gateway_hour: 10_000,
+            wrong_codes_per_account_day: 100,
             message: "{code} is the code with which {account} shows that it uses {number}. Valid for {minutes} minutes. Never pass it on to anyone who asks you for it."
                 .to_owned(),
             gateways: BTreeMap::new(),
@@ -150,6 +154,11 @@ impl Control {
             ("per_number_day", self.per_number_day, 10_000),
             ("per_account_hour", self.per_account_hour, 1_000_000),
             ("per_gateway_hour", self.per_gateway_hour, 10_000_000),
+            (
+                "wrong_codes_per_account_day",
+                self.wrong_codes_per_account_day,
+                100_000,
+            ),
         ] {
             within(format!("control.{name}"), value.into(), most)?;
         }

@@ -65,6 +65,7 @@ pub use tables::audit_events::EventFilter;
 pub use tables::control_confirmed::ProofProbes;
 pub use tables::control_due::NextDue;
 pub use tables::control_starts::{StartedBy, StartedProof};
+pub use tables::control_tries::TriedBy;
 pub use tables::grant_inserts::NewGrant;
 pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;

@@ -155,6 +155,7 @@ fn control() -> ControlParts {
                 per_number_day: 1_000_000,
                 per_account_hour: 1_000_000,
                 per_gateway_hour: 1_000_000,
+                wrong_codes_per_account_day: 100,
             },
             gateways: [("sms".to_owned(), [Method::Sms].into())].into(),
         },

@@ -137,6 +137,12 @@ impl From<ChangeError> for Problem {
             }
             ChangeError::SignedAnswerNeeded => (StatusCode::CONFLICT, "A signed answer is needed"),
             ChangeError::NotPending => (StatusCode::CONFLICT, "Not pending"),
+            ChangeError::TooManyWrongCodes { seconds } => {
+                let title = "Too many wrong codes";
+                return Self::new(StatusCode::TOO_MANY_REQUESTS, refused.code(), title)
+                    .with_detail(&refused)
+                    .with_header(header::RETRY_AFTER, (*seconds).into());
+            }
             ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let subproblems = refused.ranges().iter().map(|numbers| SubproblemView {

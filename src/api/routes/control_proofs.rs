@@ -183,6 +183,7 @@ pub(in crate::api) async fn start_control_proofs(
         (status = 200, body = ControlProofView, description = "The proof is confirmed, now or before"),
         (status = 403, description = "The code is not accepted, and the detail says whether another try is left; or the caller has no access"),
         (status = 409, description = "The proof needs a signed answer"),
+        (status = 429, description = "Too many codes of the account were wrong, so none is accepted; or a limit of the caller is reached; retry after `Retry-After` seconds"),
     ))]
 pub(in crate::api) async fn confirm_control_proof(
     service: Data<Service>,
@@ -260,12 +261,13 @@ async fn confirm_signed(
 }
 
 /// Cancel a proof of control whose code can still come back. It is not accepted any more, and the
-/// number can be asked anew, as far as the limits allow.
+/// number can be asked anew, as far as the limits allow. The carrier's provisioners and admins can
+/// cancel a confirmed proof as well, which then counts no longer.
 #[utoipa::path(post, path = "/v1/control-proofs/{id}/cancel", tag = "control", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The proof")),
     responses(
         (status = 200, body = ControlProofView, description = "The proof is cancelled, now or before"),
-        (status = 409, description = "The code can no longer come back: it was confirmed, or is too late"),
+        (status = 409, description = "The code can no longer come back: it is too late, or was confirmed and the caller is not the carrier's"),
     ))]
 pub(in crate::api) async fn cancel_control_proof(
     service: Data<Service>,

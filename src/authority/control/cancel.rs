@@ -1,11 +1,11 @@
 //! Cancels proofs of control whose codes can still come back, so that the numbers can be asked
-//! anew. They count towards the limits all the same.
+//! anew, and lets the carrier revoke confirmed ones. They count towards the limits all the same.
 
 use serde_json::json;
 use uuid::Uuid;
 
-use super::confirm::settle;
 use super::list::visible;
+use super::settled::settle;
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
 use crate::authority::{Authority, ChangeError, ChangeRequester, StoreError};
@@ -15,10 +15,11 @@ use crate::store::Tx;
 use crate::telemetry::ProofOutcome;
 
 impl Authority {
-    /// Cancels a pending proof. Those who can start it can cancel it. Idempotent.
+    /// Cancels a pending proof. Those who can start it can cancel it. The carrier can cancel a
+    /// confirmed one as well, such as that of a thief: it is revoked. Idempotent.
     ///
     /// # Errors
-    /// If the caller has no such proof, or its code can no longer come back.
+    /// If the caller has no such proof, or one that it cannot cancel any more.
     pub async fn cancel_control(
         &self,
         by: impl Into<ChangeRequester<'_, ControlProof>>,
@@ -31,22 +32,31 @@ impl Authority {
         let event = event_by(caller, now, AuditAction::CancelControlProof);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let mut proof = visible(tx, &scope, id)?;
+            let read = visible(tx, &scope, id)?;
             if scope.reaches_below() {
                 scope.must_be_in_good_standing(tx)?;
             }
-            let was_cancelled = matches!(proof.end, Some((_, ProofEnd::Cancelled)));
-            match proof.state(now) {
-                ProofState::Pending => {
-                    proof.end_at(now, ProofEnd::Cancelled);
-                    settle(tx, &proof)?;
-                    record_cancelled(tx, &event, std::slice::from_ref(&proof))?;
-                }
-                ProofState::Failed if was_cancelled => {}
+            let mut proof = read.clone();
+            let is_done = matches!(
+                proof.end,
+                Some((_, ProofEnd::Cancelled | ProofEnd::Revoked))
+            );
+            let end = match proof.state(now) {
+                ProofState::Pending => Some(ProofEnd::Cancelled),
+                // A thief of an account's key must not take its proofs away.
+                ProofState::Confirmed if scope == Visibility::Everything => Some(ProofEnd::Revoked),
+                ProofState::Failed | ProofState::Ended if is_done => None,
                 ProofState::Confirmed
                 | ProofState::Expired
                 | ProofState::Failed
                 | ProofState::Ended => return Err(ChangeError::NotPending),
+            };
+            if let Some(end) = end {
+                proof.end_at(now, end);
+                if !settle(tx, &read, &proof)? {
+                    return Err(ChangeError::NotPending);
+                }
+                record_cancelled(tx, &event, std::slice::from_ref(&proof))?;
             }
             scope.redact_proofs(tx, std::slice::from_mut(&mut proof))?;
             Ok(proof)

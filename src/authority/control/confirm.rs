@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::ControlSettings;
+use super::guesses::must_have_guesses;
 use super::list::visible;
-use super::planned_ends::end_as_planned;
+use super::settled::{end_as_planned, settle};
 use super::start::unprotected;
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
@@ -64,7 +66,9 @@ struct AnswerToProof {
     code: ControlCode,
     ruled: RuledRequest,
     codes: Arc<dyn Codes>,
-    tries: u32,
+    settings: ControlSettings,
+    /// Whether it may be a guess: a person entered it, and not for the carrier.
+    may_be_guessed: bool,
     event: Event,
 }
 
@@ -169,7 +173,8 @@ impl Authority {
             code,
             ruled: self.ruled_for_numbers(caller, &proof.account, &[proof.number], now)?,
             codes: Arc::clone(&self.control.codes),
-            tries: self.control.settings.tries,
+            settings: self.control.settings.clone(),
+            may_be_guessed: proof.method != Method::Sip && scope != Visibility::Everything,
             event: event.clone(),
         };
         let counted = Arc::new(parking_lot::Mutex::new(None));
@@ -192,7 +197,11 @@ impl Authority {
             }
             Ok(confirmation)
         };
-        let done = self.change_by(by, event, id, work).await?;
+        let done = self.change_by(by, event, id, work).await;
+        if let Err(ChangeError::TooManyWrongCodes { .. }) = &done {
+            self.count(proof, ProofOutcome::WrongCode);
+        }
+        let done = done?;
         let counted = counted.lock().take();
         if let Some((proof, outcome, summed)) = counted {
             self.count(&proof, outcome);
@@ -235,17 +244,17 @@ impl AnswerToProof {
     fn compare(
         &self,
         tx: &mut Tx<'_>,
-        mut proof: ControlProof,
+        read: ControlProof,
         hash: &[u8],
     ) -> Result<Answered, ChangeError> {
         let now = self.ruled.now;
-        let matches = self.codes.matches(proof.id, &self.code, hash);
+        let matches = self.codes.matches(read.id, &self.code, hash);
         let matches = matches.map_err(|error| unprotected(&error))?;
-        match proof.state(now) {
+        match read.state(now) {
             ProofState::Confirmed if matches => {
                 return Ok(Answered {
-                    confirmation: Confirmation::Confirmed(proof.clone()),
-                    proof,
+                    confirmation: Confirmation::Confirmed(read.clone()),
+                    proof: read,
                     outcome: None,
                     summed: None,
                 });
@@ -256,29 +265,32 @@ impl AnswerToProof {
             | ProofState::Ended => {
                 return Ok(Answered {
                     confirmation: Confirmation::Refused(RefusedCode::FINAL),
-                    summed: Some(self.refusal(&proof, RefusedCode::FINAL)),
+                    summed: Some(self.refusal(&read, RefusedCode::FINAL)),
                     outcome: Some(ProofOutcome::WrongCode),
-                    proof,
+                    proof: read,
                 });
             }
             ProofState::Pending => {}
         }
         // Its clock or this one is wrong, so it cannot be said whether the code is still valid.
-        if ControlProof::is_ahead(proof.started_at, now) {
-            return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::WrongCode);
+        if ControlProof::is_ahead(read.started_at, now) {
+            return self.refuse(tx, read, RefusedCode::FINAL, ProofOutcome::WrongCode);
         }
+        if self.may_be_guessed {
+            must_have_guesses(tx, &self.settings, &read.account, now)?;
+        }
+        let mut proof = read.clone();
         if let Some(reason) = self.lost_authority(tx, &proof)? {
             proof.end_at(now, reason);
-            settle(tx, &proof)?;
+            settle(tx, &read, &proof)?;
             return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::Failed);
         }
         if matches {
-            return self.confirm(tx, proof);
+            return self.confirm(tx, read);
         }
         proof.tries = proof.tries.saturating_add(1);
-        let tries_left = proof.tries_left(self.tries);
-        if tries_left > 0 {
-            tx.update_control_proof(&proof)?;
+        let tries_left = proof.tries_left(self.settings.tries);
+        if tries_left > 0 && tx.update_control_proof(&read, &proof)? {
             return self.refuse(
                 tx,
                 proof,
@@ -287,16 +299,19 @@ impl AnswerToProof {
             );
         }
         proof.end_at(now, ProofEnd::WrongCodes);
-        settle(tx, &proof)?;
+        settle(tx, &read, &proof)?;
         self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::Failed)
     }
 
-    fn confirm(&self, tx: &mut Tx<'_>, mut proof: ControlProof) -> Result<Answered, ChangeError> {
+    fn confirm(&self, tx: &mut Tx<'_>, read: ControlProof) -> Result<Answered, ChangeError> {
         let now = self.ruled.now;
         let by = self.event.caller().id.clone();
+        let mut proof = read.clone();
         proof.confirmed = Some(Confirmed { at: now, by });
         end_as_planned(tx, &mut proof, now)?;
-        settle(tx, &proof)?;
+        if !settle(tx, &read, &proof)? {
+            return self.refuse(tx, read, RefusedCode::FINAL, ProofOutcome::WrongCode);
+        }
         let detail = json!({
             "account": proof.account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
             "tries": proof.tries, "ends": proof.end.map(|(at, _)| at),
@@ -372,10 +387,4 @@ impl AnswerToProof {
             }),
         })
     }
-}
-
-/// Writes a proof whose code is of no more use.
-pub(super) fn settle(tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
-    tx.update_control_proof(proof)?;
-    tx.remove_control_message(proof.id)
 }

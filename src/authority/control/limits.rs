@@ -17,9 +17,13 @@ pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
 /// The longest period of a limit of a number.
 pub(super) const DAY: TimeDelta = TimeDelta::days(1);
 
-/// How many times the limits of a number for one account it can be asked for all accounts together.
-/// A new customer has limits of its own, and a number still does not ring all day.
-const ALL_ACCOUNTS: u32 = 2;
+/// How many times the limits of a number for one account it can be asked for all accounts of one
+/// customer of the carrier, for all customers, and by the carrier itself in the end. So a new
+/// account and a new customer have limits of their own, whatever others did before, and it still
+/// does not ring all day.
+const OF_CUSTOMER: u32 = 2;
+const OF_ALL: u32 = 4;
+const BY_CARRIER: u32 = 5;
 
 /// Who asks numbers. What one of them uses up is not taken from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,15 @@ impl ProofLimits {
             ProofStarter::Override => 10,
         };
         self.tenths_of_gateway(tenths)
+    }
+
+    /// The limits of a number for more than one account.
+    const fn of_number(self, times: u32) -> Self {
+        Self {
+            per_number_hour: self.per_number_hour.saturating_mul(times),
+            per_number_day: self.per_number_day.saturating_mul(times),
+            ..self
+        }
     }
 
     /// How many of them can be for one customer of the carrier, with all accounts below.
@@ -94,7 +107,8 @@ pub(super) fn limited(
     let refused = numbers.iter().filter_map(|number| {
         let starts = starts.iter().filter(|start| start.number == *number);
         let starts: Vec<_> = starts.collect();
-        let cause = cause_for(&starts, (&account.id, asked.method), by, (limits, now));
+        let who = (&account.id, customer_of(account));
+        let cause = cause_for(&starts, who, (asked.method, by), (limits, now));
         Some(RefusedStart {
             number: *number,
             cause: cause?,
@@ -141,12 +155,12 @@ pub(super) fn limited(
 /// separately: otherwise a thief of the account's key could keep the service from asking.
 pub(super) fn cause_for(
     starts: &[&StartedProof],
-    (account, method): (&AccountId, Method),
-    by: ProofStarter,
+    (account, customer): (&AccountId, &AccountId),
+    (method, by): (Method, ProofStarter),
     (limits, now): (ProofLimits, Time),
 ) -> Option<StartCause> {
     if by == ProofStarter::Override {
-        return of_all_accounts(starts, limits, now);
+        return too_many(starts, limits.of_number(BY_CARRIER), now);
     }
     // What another account had started before the number was delegated anew does not block.
     let own = starts.iter().filter(|start| start.account == *account);
@@ -158,18 +172,11 @@ pub(super) fn cause_for(
     }
     let is_counted = |start: &&&StartedProof| start.is_reproof == (by == ProofStarter::Right);
     let counted: Vec<&StartedProof> = own.iter().filter(is_counted).copied().collect();
-    let of_account = too_many(&counted, limits, now);
-    of_account.or_else(|| of_all_accounts(starts, limits, now))
-}
-
-/// Why no account can ask a number.
-fn of_all_accounts(starts: &[&StartedProof], limits: ProofLimits, now: Time) -> Option<StartCause> {
-    let together = ProofLimits {
-        per_number_hour: limits.per_number_hour.saturating_mul(ALL_ACCOUNTS),
-        per_number_day: limits.per_number_day.saturating_mul(ALL_ACCOUNTS),
-        ..limits
-    };
-    too_many(starts, together, now)
+    let of_customer = starts.iter().filter(|start| start.customer == *customer);
+    let of_customer: Vec<&StartedProof> = of_customer.copied().collect();
+    too_many(&counted, limits, now)
+        .or_else(|| too_many(&of_customer, limits.of_number(OF_CUSTOMER), now))
+        .or_else(|| too_many(starts, limits.of_number(OF_ALL), now))
 }
 
 fn too_many(starts: &[&StartedProof], limits: ProofLimits, now: Time) -> Option<StartCause> {
@@ -213,7 +220,7 @@ pub(super) fn wait(
     Ok(Some(seconds_until(end, now)))
 }
 
-fn seconds_until(end: Time, now: Time) -> u32 {
+pub(super) fn seconds_until(end: Time, now: Time) -> u32 {
     u32::try_from((end - now).num_seconds())
         .unwrap_or_default()
         .max(1)

@@ -5,13 +5,14 @@ mod cancel;
 mod clock;
 mod confirm;
 mod failures;
+mod guesses;
 mod limits;
 mod list;
 mod outbox;
-mod planned_ends;
 mod receipts;
 mod refusal;
 mod reproof;
+mod settled;
 mod signal;
 mod start;
 
@@ -59,6 +60,8 @@ pub struct ProofLimits {
     pub per_number_day: u32,
     pub per_account_hour: u32,
     pub per_gateway_hour: u32,
+    /// Wrong codes in a day for one account, of all its proofs.
+    pub wrong_codes_per_account_day: u32,
 }
 
 /// What an [`Authority`] needs to ask numbers.

@@ -153,8 +153,8 @@ impl Authority {
             }
             // Without the lease the row is another process's, which records its own attempt; that
             // this one was sent is true all the same.
-            tx.control_proof_sent(id, now)?;
             let was_ours = tx.remove_leased_control_message(id, process)?;
+            tx.control_proof_sent(id, now)?;
             let detail = json!({
                 "method": proof.method, "gateway": proof.gateway, "attempts": message.attempts,
             });

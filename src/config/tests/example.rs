@@ -56,6 +56,7 @@ const WITH_DEFAULTS: &[&str] = &[
     "per_number_day",
     "per_account_hour",
     "per_gateway_hour",
+    "wrong_codes_per_account_day",
     "message",
     "format",
 ];

@@ -61,6 +61,7 @@ impl ControlProof {
             | ProofEnd::NumberLeft
             | ProofEnd::AccountSuspended
             | ProofEnd::DelegationEnded
+            | ProofEnd::Revoked
             | ProofEnd::Superseded
             | ProofEnd::RenewalRevoked => None,
         }

@@ -88,6 +88,8 @@ pub enum ProofEnd {
     DelegationEnded,
     /// A caller cancelled it before the code came back.
     Cancelled,
+    /// The carrier took it back after the code had come back.
+    Revoked,
     /// The carrier started another one in its place.
     Superseded,
     /// The right to renew that had started it was revoked.
@@ -104,6 +106,7 @@ words! {
         AccountSuspended = "account-suspended",
         DelegationEnded = "delegation-ended",
         Cancelled = "cancelled",
+        Revoked = "revoked",
         Superseded = "superseded",
         RenewalRevoked = "renewal-revoked",
     }

@@ -12,9 +12,16 @@ const STARTS: [&str; 6] = ["://", "www.", "mailto:", "tel:", "sms:", "//"];
 /// The most digits of a text that is not a telephone number, nor a code: both are longer.
 const MAX_DIGITS: usize = 4;
 
+/// Ideographs that are digits in a number that is written out.
+const IDEOGRAPHS: &str = "〇零一二三四五六七八九壹贰貳叁參肆伍陆陸柒捌玖";
+/// The digits of an area code, and the fewest letters after it that are dialled as digits.
+const AREA_CODE: usize = 3;
+const MIN_LETTERS: usize = 4;
+
 /// Whether a text contains a URL, or a domain name or an address that could be part of one, such as
 /// `evil.example`. When in doubt it does: `St.Gallen` looks like a domain, `St. Gallen` does not.
-/// Characters that are compatible with others are those (NFKC, Unicode Standard Annex #15).
+/// Characters that are compatible with others are those (NFKC, Unicode Standard Annex #15). Labels
+/// can have any that is not ASCII: some registries take emoji.
 #[must_use]
 pub fn has_link(text: &str) -> bool {
     let plain: String = text
@@ -25,24 +32,56 @@ pub fn has_link(text: &str) -> bool {
     if STARTS.iter().any(|start| plain.contains(start)) {
         return true;
     }
-    let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
+    let is_part = |c: char| {
+        c.is_alphanumeric() || c == '-' || c == '.' || !(c.is_ascii() || c.is_whitespace())
+    };
     plain.split(|c| !is_part(c)).any(is_host)
 }
 
 /// Whether a text has so many digits that they could be a telephone number or a code, whatever is
-/// between them.
+/// between them, or one whose end is written in letters (ITU-T E.161), such as `1-800-FLOWERS`.
 #[must_use]
 pub fn has_number(text: &str) -> bool {
-    text.nfkc().filter(|c| c.is_numeric()).count() > MAX_DIGITS
+    let plain: String = text.nfkc().flat_map(char::to_uppercase).collect();
+    plain.chars().filter(|c| is_digit(*c)).count() > MAX_DIGITS || has_vanity_number(&plain)
+}
+
+/// Whether the digits end with the area code of calls that are free or cost more, 8xx or 9xx, and
+/// letters follow.
+fn has_vanity_number(plain: &str) -> bool {
+    // Whatever is between the digits, they belong together, and so do the letters.
+    let dialled: String = plain.chars().filter(|c| c.is_alphanumeric()).collect();
+    let mut rest = dialled.as_str();
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let digits = &rest[start..];
+        let end = digits.find(|c: char| !c.is_ascii_digit());
+        let (digits, after) = digits.split_at(end.unwrap_or(digits.len()));
+        let letters = after.chars().take_while(char::is_ascii_uppercase).count();
+        let area = digits.len().checked_sub(AREA_CODE).map(|n| &digits[n..]);
+        if letters >= MIN_LETTERS && area.is_some_and(|area| area.starts_with(['8', '9'])) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_numeric() || IDEOGRAPHS.contains(c)
 }
 
 /// The text with as many of its digits as are no telephone number, and without dots.
 #[must_use]
 pub fn without_link_and_number(text: &str) -> String {
+    let most = if has_vanity_number(&text.to_ascii_uppercase()) {
+        AREA_CODE - 1
+    } else {
+        MAX_DIGITS
+    };
     let mut digits = 0;
     let shown = text.chars().filter(|c| {
-        digits += usize::from(c.is_numeric());
-        !c.is_numeric() || digits <= MAX_DIGITS
+        digits += usize::from(is_digit(*c));
+        !is_digit(*c) || digits <= most
     });
     shown.map(|c| if c == '.' { ' ' } else { c }).collect()
 }
@@ -90,6 +129,9 @@ mod tests {
             "mailto:me",
             "tel:1900",
             "x.рф",
+            "\u{1f4b0}.example",
+            "Bank \u{1f4b0}\u{1f3e6}.ws",
+            "evil.\u{1f4b0}\u{1f4b0}",
             "St.Gallen Telecom",
         ] {
             assert!(has_link(text), "{text}");
@@ -112,6 +154,7 @@ mod tests {
             "Acme: phones",
             "日本電信電話株式会社",
             "acme-17_b~c",
+            "Acme \u{1f4b0} Bank",
         ] {
             assert!(!has_link(text), "{text}");
         }
@@ -127,13 +170,29 @@ mod tests {
             "\u{ff11}\u{ff19}\u{ff10}\u{ff10}\u{ff15}",
             "\u{661}\u{669}\u{660}\u{660}\u{665}",
             "\u{2460}\u{2461}\u{2462}\u{2463}\u{2464}",
+            "一八〇〇五五五",
+            "壹捌零零伍",
+            "1-800-FLOWERS",
+            "Call 1 (900) scam-now",
+            "0900 LOTTO",
+            "8\u{ff10}0flowers",
         ] {
             assert!(has_number(text), "{text}");
         }
-        for text in ["", "Acme 2000, Inc.", "24/7 Service", "No. 1 Shop"] {
+        for text in [
+            "",
+            "Acme 2000, Inc.",
+            "24/7 Service",
+            "No. 1 Shop",
+            "Studio 54 Club",
+            "三井住友銀行",
+            "7-Eleven",
+            "A 900 B",
+        ] {
             assert!(!has_number(text), "{text}");
         }
         assert_eq!(without_link_and_number("call-1900.555"), "call-1900 ");
         assert_eq!(without_link_and_number("acme-17_b"), "acme-17_b");
+        assert_eq!(without_link_and_number("1-800-flowers"), "1-8-flowers");
     }
 }

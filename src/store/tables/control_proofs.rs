@@ -42,15 +42,13 @@ pub(super) struct Row {
     pub(super) failure_sequence: Option<i64>,
 }
 
-/// The columns that change, for an update.
+/// What answers and cancellations change. The columns of the sending are not among them: others can
+/// write those at the same time.
 #[derive(AsChangeset)]
 #[diesel(table_name = control_proofs)]
 #[diesel(treat_none_as_null = true)]
-struct ProofProgress {
+struct AnswerColumns {
     tries: i32,
-    sent_at: Option<i64>,
-    delivered_at: Option<i64>,
-    failure: Option<String>,
     confirmed_at: Option<i64>,
     confirmed_by: Option<String>,
     ends_at: Option<i64>,
@@ -59,7 +57,7 @@ struct ProofProgress {
 
 impl Row {
     fn new(proof: &ControlProof, code_hash: &[u8]) -> Self {
-        let progress = ProofProgress::from(proof);
+        let answer = AnswerColumns::from(proof);
         Self {
             id: proof.id.to_string(),
             account_id: proof.account.to_string(),
@@ -70,31 +68,28 @@ impl Row {
             fingerprint: proof.fingerprint.map(|key| key.to_string()),
             renewal_id: proof.renewal.map(|id| id.to_string()),
             code_hash: code_hash.to_vec(),
-            tries: progress.tries,
+            tries: answer.tries,
             started_at: proof.started_at.timestamp(),
             started_by: proof.started_by.clone(),
             request_id: proof.request_id.to_string(),
             expires_at: proof.expires_at.timestamp(),
-            sent_at: progress.sent_at,
-            delivered_at: progress.delivered_at,
-            failure: progress.failure,
-            confirmed_at: progress.confirmed_at,
-            confirmed_by: progress.confirmed_by,
-            ends_at: progress.ends_at,
-            end_reason: progress.end_reason,
+            sent_at: columns::seconds(proof.sent_at),
+            delivered_at: columns::seconds(proof.delivered_at),
+            failure: proof.failure.clone(),
+            confirmed_at: answer.confirmed_at,
+            confirmed_by: answer.confirmed_by,
+            ends_at: answer.ends_at,
+            end_reason: answer.end_reason,
             failure_sequence: None,
         }
     }
 }
 
-impl From<&ControlProof> for ProofProgress {
+impl From<&ControlProof> for AnswerColumns {
     fn from(proof: &ControlProof) -> Self {
         let confirmed = proof.confirmed.as_ref();
         Self {
             tries: i32::try_from(proof.tries).unwrap_or(i32::MAX),
-            sent_at: columns::seconds(proof.sent_at),
-            delivered_at: columns::seconds(proof.delivered_at),
-            failure: proof.failure.clone(),
             confirmed_at: columns::seconds(confirmed.map(|confirmed| confirmed.at)),
             confirmed_by: confirmed.map(|confirmed| confirmed.by.clone()),
             ends_at: columns::seconds(proof.end.map(|(at, _)| at)),
@@ -163,15 +158,29 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes what changes of a proof: tries, sending, confirmation and end.
-    pub fn update_control_proof(&mut self, proof: &ControlProof) -> Result<(), StoreError> {
-        let progress = ProofProgress::from(proof);
-        self.run(|connection| {
-            on_either!(connection, c => diesel::update(control_proofs::table.find(proof.id.to_string()))
-                .set(&progress)
-                .execute(c))
+    /// Writes the tries, the confirmation and the end of a proof, unless its end is no longer as it
+    /// was `read`: the sending of its code can have ended it meanwhile. Returns whether it did.
+    pub fn update_control_proof(
+        &mut self,
+        read: &ControlProof,
+        proof: &ControlProof,
+    ) -> Result<bool, StoreError> {
+        let answer = AnswerColumns::from(proof);
+        let read = AnswerColumns::from(read).ends_at;
+        let updated = self.run(|connection| {
+            on_either!(connection, c => {
+                let row = control_proofs::table.find(proof.id.to_string());
+                match read {
+                    Some(end) => diesel::update(row.filter(control_proofs::ends_at.eq(end)))
+                        .set(&answer)
+                        .execute(c),
+                    None => diesel::update(row.filter(control_proofs::ends_at.is_null()))
+                        .set(&answer)
+                        .execute(c),
+                }
+            })
         })?;
-        Ok(())
+        Ok(updated > 0)
     }
 
     /// A proof, with the keyed hash of its code.

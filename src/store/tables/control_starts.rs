@@ -18,6 +18,8 @@ use crate::store::tx::Tx;
 pub struct StartedProof {
     pub number: Tn,
     pub account: AccountId,
+    /// The customer of the carrier that the account is, or is below of.
+    pub customer: AccountId,
     pub at: Time,
     pub method: Method,
     /// Whether a right to renew started it.
@@ -51,9 +53,22 @@ type StartedRow = (
     Option<i64>,
     Option<i64>,
     String,
+    String,
 );
 
-/// The proofs of these that were started at or after an instant. `0` is the character after `/`.
+/// The ids of a customer of the carrier and of all accounts below. `0` is the character after `/`.
+macro_rules! of_customer {
+    ($customer:expr) => {{
+        let is_below = accounts::path.ge(format!("/{}/", $customer));
+        let is_below = is_below.and(accounts::path.lt(format!("/{}0", $customer)));
+        accounts::table
+            .select(accounts::id)
+            .filter(accounts::path.eq(format!("/{}", $customer)).or(is_below))
+    }};
+}
+pub(super) use of_customer;
+
+/// The proofs of these that were started at or after an instant.
 macro_rules! started_by {
     ($by:expr, $since:expr) => {{
         let query = control_proofs::table
@@ -67,16 +82,9 @@ macro_rules! started_by {
             StartedBy::RightsOf(account) => query
                 .filter(control_proofs::account_id.eq(account.as_str()))
                 .filter(control_proofs::renewal_id.is_not_null()),
-            StartedBy::Customer(customer, gateway) => {
-                let is_below = accounts::path.ge(format!("/{customer}/"));
-                let is_below = is_below.and(accounts::path.lt(format!("/{customer}0")));
-                let all = accounts::table
-                    .select(accounts::id)
-                    .filter(accounts::path.eq(format!("/{customer}")).or(is_below));
-                query
-                    .filter(control_proofs::gateway.eq(gateway))
-                    .filter(control_proofs::account_id.eq_any(all))
-            }
+            StartedBy::Customer(customer, gateway) => query
+                .filter(control_proofs::gateway.eq(gateway))
+                .filter(control_proofs::account_id.eq_any(of_customer!(customer))),
             StartedBy::Gateway(name) => query.filter(control_proofs::gateway.eq(name)),
         }
     }};
@@ -93,6 +101,7 @@ impl Tx<'_> {
         let positions: Vec<i64> = numbers.iter().map(|number| number.position()).collect();
         let rows = self.run(|connection| {
             on_either!(connection, c => control_proofs::table
+                .inner_join(accounts::table.on(accounts::id.eq(control_proofs::account_id)))
                 .filter(control_proofs::position.eq_any(&positions))
                 .filter(control_proofs::started_at.ge(since.timestamp()))
                 .order((control_proofs::started_at, control_proofs::id))
@@ -106,6 +115,7 @@ impl Tx<'_> {
                     control_proofs::confirmed_at,
                     control_proofs::ends_at,
                     control_proofs::gateway,
+                    accounts::path,
                 ))
                 .load::<StartedRow>(c))
         })?;
@@ -178,12 +188,24 @@ impl TryFrom<StartedRow> for StartedProof {
     type Error = StoreError;
 
     fn try_from(row: StartedRow) -> Result<Self, StoreError> {
-        let (position, account, method, renewal, at, expires_at, confirmed_at, ends_at, gateway) =
-            row;
+        let (
+            position,
+            account,
+            method,
+            renewal,
+            at,
+            expires_at,
+            confirmed_at,
+            ends_at,
+            gateway,
+            path,
+        ) = row;
+        let customer = path.split('/').nth(1).unwrap_or_default();
         let until = ends_at.map_or(expires_at, |end| end.min(expires_at));
         Ok(Self {
             number: Tn::from_position(position).map_err(StoreError::corrupt)?,
             account: account.parse().map_err(StoreError::corrupt)?,
+            customer: customer.parse().map_err(StoreError::corrupt)?,
             at: from_unix(at),
             method: method.parse().map_err(StoreError::corrupt)?,
             is_reproof: renewal.is_some(),

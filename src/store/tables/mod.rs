@@ -22,6 +22,7 @@ pub(super) mod control_receipts;
 pub(super) mod control_samples;
 pub(super) mod control_sending;
 pub(super) mod control_starts;
+pub(super) mod control_tries;
 pub(super) mod delegations;
 pub(super) mod departures;
 pub(super) mod distrusted_chains;

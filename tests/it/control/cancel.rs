@@ -5,6 +5,7 @@ use tn_authority::domain::control::channel::Channel;
 use tn_authority::domain::control::failure::ControlFailure;
 use tn_authority::domain::control::proof::{ControlProof, ProofEnd, ProofState};
 use tn_authority::domain::{Caller, Fingerprint, Role};
+use tn_authority::store::ProofProbes;
 
 use super::reproof::{DAY, HOUR, answers, asking_daily, daily, feed, proofs, works};
 use crate::support::control::{control_settings, tries_left};
@@ -14,6 +15,7 @@ both!(
     a_pending_proof_is_cancelled_and_its_number_asked_anew,
     a_cancelled_proof_counts_towards_the_limits,
     what_is_not_pending_is_not_cancelled,
+    the_carrier_revokes_the_proof_of_a_thief,
     who_can_start_a_proof_can_cancel_it,
     an_agent_and_a_person_are_asked_at_one_time,
     the_carrier_asks_in_spite_of_a_thief,
@@ -92,6 +94,40 @@ fn what_is_not_pending_is_not_cancelled(kind: Kind) {
     assert_eq!(world.state(&expired), ProofState::Expired);
 }
 
+fn the_carrier_revokes_the_proof_of_a_thief(kind: Kind) {
+    let world = carrier(kind);
+    world.knows("reseller");
+    let proof = world.proves("acme", NUMBER);
+    // Nobody who could be a thief of the account's key takes the proofs of its owner away.
+    for caller in [
+        acme(&world),
+        world.caller(Role::Provisioner, &["acme", "reseller"]),
+    ] {
+        let refused = cancels(&world, &caller, &proof).map_err(|e| e.code());
+        assert_eq!(refused, Err("not-pending"));
+    }
+    world.seconds_pass(60);
+    let revoked_at = world.now();
+    for _ in 0..2 {
+        let done = cancels(&world, &world.provisioner(), &proof).expect("revoked");
+        assert_eq!(done.end, Some((revoked_at, ProofEnd::Revoked)));
+        world.seconds_pass(1);
+    }
+    assert_eq!(world.state(&proof), ProofState::Ended);
+    let mut probes = ProofProbes::default();
+    let key = (&account("acme"), Fingerprint::from([7; 32]));
+    probes.add(0, key, NUMBER.parse().expect("a number"), world.now());
+    let store = world.authority.store();
+    let counted = store.read(|tx| tx.confirmed_control_proofs(&probes));
+    assert_eq!(counted.expect("proofs"), [], "no mint finds it");
+    let trail = world.trail(&proof.id.to_string());
+    let last = trail.last().expect("an event");
+    assert_eq!(last.action, "cancel-control-proof");
+    assert_eq!(last.detail["reason"], "revoked");
+    // And the owner proves the number anew.
+    world.proves("acme", NUMBER);
+}
+
 fn who_can_start_a_proof_can_cancel_it(kind: Kind) {
     let world = carrier(kind);
     world.knows("other");
@@ -157,7 +193,7 @@ fn the_carrier_asks_in_spite_of_a_thief(kind: Kind) {
     (
         control.limits.per_account_hour,
         control.limits.per_gateway_hour,
-    ) = (3, 6);
+    ) = (3, 10);
     let world = World::new(
         kind,
         Setup {
@@ -200,18 +236,19 @@ fn the_carrier_asks_in_spite_of_a_thief(kind: Kind) {
     assert_eq!(superseded.action, "cancel-control-proof");
     assert_eq!(superseded.detail["reason"], "superseded");
 
-    // What protects the number and the gateway holds for the carrier, too: six in an hour.
-    for _ in 0..2 {
+    // What protects the gateway and the number holds for the carrier, too: ten in an hour, and
+    // five times the three of an account.
+    for _ in 0..6 {
         over_limits(&world, &world.provisioner(), sms).expect("a proof");
     }
     let refused = over_limits(&world, &world.provisioner(), sms).map_err(|e| e.code());
     assert_eq!(refused, Err("too-many-proofs"));
-    let voice = over_limits(&world, &world.provisioner(), Channel::Voice(None));
-    assert_eq!(
-        voice.map_err(|e| e.code()),
-        Err("too-many-proofs"),
-        "the number itself"
-    );
+    let voice = Channel::Voice(None);
+    for _ in 0..5 {
+        over_limits(&world, &world.provisioner(), voice).expect("a proof");
+    }
+    let refused = over_limits(&world, &world.provisioner(), voice).map_err(|e| e.code());
+    assert_eq!(refused, Err("too-many-proofs"), "the number itself");
 }
 
 fn a_revoked_right_takes_its_pending_proofs_with_it(kind: Kind) {

@@ -200,6 +200,7 @@ fn a_thousand_proofs_withstand_guesses_of_many_callers(kind: Kind) {
     const CALLERS: u32 = 7;
     let unlimited = ProofLimits {
         per_account_hour: 10_000,
+        wrong_codes_per_account_day: 10_000,
         ..control_settings().limits
     };
     let control = ControlSettings {

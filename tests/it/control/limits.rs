@@ -5,7 +5,7 @@ use tn_authority::authority::{
 };
 use tn_authority::domain::Role;
 use tn_authority::domain::control::channel::Channel;
-use tn_authority::domain::control::proof::Method;
+use tn_authority::domain::control::proof::{ControlProof, Method};
 
 use crate::support::control::control_settings;
 use crate::support::{Kind, Setup, World, account, wait};
@@ -14,6 +14,7 @@ both!(
     a_flood_of_starts_reaches_one_victim_three_times_an_hour,
     a_number_is_asked_ten_times_a_day,
     a_new_customer_has_limits_of_its_own_and_the_number_one_for_all,
+    the_accounts_of_one_customer_leave_limits_to_the_next_one,
     an_account_has_a_limit,
     a_gateway_has_a_limit,
     a_reseller_s_customers_cannot_use_up_a_gateway_together,
@@ -99,8 +100,8 @@ fn a_number_is_asked_ten_times_a_day(kind: Kind) {
 fn a_new_customer_has_limits_of_its_own_and_the_number_one_for_all(kind: Kind) {
     let world = limited(kind, |limits| limits.per_number_hour = 2);
     let number = "+12125551950";
-    // The first one uses up its limit, and leaves. The second one does not inherit that.
-    for id in ["first", "second"] {
+    // Each one uses up its limit, and leaves. The next one does not inherit that.
+    for id in ["first", "second", "third", "fourth"] {
         let lent = world.lends(id, number);
         for _ in 0..2 {
             world.proves(id, number);
@@ -110,13 +111,65 @@ fn a_new_customer_has_limits_of_its_own_and_the_number_one_for_all(kind: Kind) {
         world.ends(&lent, None);
     }
     // But whoever lends a number from hand to hand does not let it ring all day.
-    world.lends("third", number);
+    world.lends("fifth", number);
     assert_eq!(
-        refused(&world, "third", &[number]),
-        [(number.to_owned(), ProofLimit::Number, 3_480)]
+        refused(&world, "fifth", &[number]),
+        [(number.to_owned(), ProofLimit::Number, 3_360)]
     );
-    world.seconds_pass(3_480);
-    world.proves("third", number);
+    world.seconds_pass(3_360);
+    for _ in 0..2 {
+        world.proves("fifth", number);
+    }
+    assert_eq!(refused(&world, "fifth", &[number])[0].1, ProofLimit::Number);
+    // But the carrier can, which is responsible for it; in the end not even that.
+    for _ in 0..2 {
+        over_limits(&world, "fifth", number).expect("a proof");
+    }
+    let refused = over_limits(&world, "fifth", number).map_err(|error| error.code());
+    assert_eq!(refused.err(), Some("too-many-proofs"));
+}
+
+/// A reseller makes as many accounts as it likes, and lends a number to one after the other.
+fn the_accounts_of_one_customer_leave_limits_to_the_next_one(kind: Kind) {
+    let world = limited(kind, |limits| limits.per_number_hour = 2);
+    let (by, number) = (world.provisioner(), "+12125551950");
+    let mut wide = world.loan("reseller", number);
+    wide.lend_on = true;
+    let wide = world.delegates(wide).expect("a delegation");
+    for n in 0..3 {
+        let id = format!("bot{n}");
+        let parent = Some(account("reseller"));
+        let made = world.authority.put_account(&by, account(&id), None, parent);
+        wait(made).expect("an account");
+        let mut cut = world.loan(&id, number);
+        cut.parent = Some(wide.row.id);
+        let cut = world.delegates(cut).expect("a delegation");
+        if n < 2 {
+            for _ in 0..2 {
+                world.proves(&id, number);
+            }
+        } else {
+            let expected = [(number.to_owned(), ProofLimit::Number, 3_480)];
+            assert_eq!(refused(&world, &id, &[number]), expected);
+        }
+        world.seconds_pass(60);
+        world.ends(&cut, None);
+    }
+    world.ends(&wide, None);
+    world.lends("next", number);
+    world.proves("next", number);
+}
+
+fn over_limits(world: &World, id: &str, number: &str) -> Result<Vec<ControlProof>, ChangeError> {
+    let new = NewControlProofs {
+        account: account(id),
+        numbers: vec![number.parse().expect("a number")],
+        channel: Channel::Sms(None),
+        renewal: None,
+    };
+    let (by, reason) = (world.provisioner(), "the customer cannot wait".to_owned());
+    let started = world.authority.start_control_over_limits(&by, new, reason);
+    wait(started)
 }
 
 fn an_account_has_a_limit(kind: Kind) {
@@ -222,20 +275,7 @@ fn callers_leave_something_of_a_gateway_to_the_carrier(kind: Kind) {
         .expect("three");
     let causes = refused(&world, "other", &["+12125551503"]);
     assert_eq!(causes[0].1, ProofLimit::Gateway(Method::Sms));
-    let over_limits = |number: &str| {
-        let new = NewControlProofs {
-            account: account("other"),
-            numbers: vec![number.parse().expect("a number")],
-            channel: Channel::Sms(None),
-            renewal: None,
-        };
-        let reason = "the customer cannot wait".to_owned();
-        wait(
-            world
-                .authority
-                .start_control_over_limits(&world.provisioner(), new, reason),
-        )
-    };
+    let over_limits = |number: &str| over_limits(&world, "other", number);
     over_limits("+12125551503").expect("the ninth");
     over_limits("+12125551504").expect("the tenth");
     let refused = over_limits("+12125551505").map_err(|error| error.code());

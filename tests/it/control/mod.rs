@@ -8,6 +8,7 @@ mod clocks;
 mod codes;
 mod delegation_ends;
 mod ends;
+mod guesses;
 mod lent_samples;
 mod limits;
 mod policies;

@@ -27,6 +27,7 @@ pub fn control_settings() -> ControlSettings {
             per_number_day: 10,
             per_account_hour: 200,
             per_gateway_hour: 10_000,
+            wrong_codes_per_account_day: 100,
         },
         gateways: [Method::Sms, Method::Voice, Method::Sip]
             .map(gateway)

@@ -56,7 +56,7 @@ pub(in crate::api) struct ControlProofView {
     /// When the proof stops to count, whatever its age; null if that is not known.
     ends_at: Option<Instant>,
     /// Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended,
-    /// delegation-ended, cancelled, superseded, renewal-revoked
+    /// delegation-ended, cancelled, revoked, superseded, renewal-revoked
     #[schema(value_type = Option<String>, example = "number-left")]
     end_reason: Option<ProofEnd>,
 }

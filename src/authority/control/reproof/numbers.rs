@@ -8,18 +8,19 @@ use super::super::limits::{DAY, ProofStarter, cause_for};
 use super::super::refusal::StartCause;
 use super::{OpenRight, ReproofTask};
 use crate::authority::StoreError;
-use crate::domain::Tn;
 use crate::domain::clock::Time;
 use crate::domain::control::proof::ConfirmedProof;
 use crate::domain::control::reproofing::{Blocked, NumberToProve};
+use crate::domain::{AccountId, Tn};
 use crate::store::{ProofProbes, StartedProof, Tx};
 
 impl ReproofTask {
-    /// For each right, what is known of its numbers.
+    /// For each right, what is known of its numbers, given the customer of each account.
     pub(super) fn numbers_to_prove(
         &self,
         tx: &mut Tx<'_>,
         open: &[OpenRight],
+        customers: &HashMap<AccountId, AccountId>,
     ) -> Result<Vec<Vec<NumberToProve>>, StoreError> {
         let mut probes = ProofProbes::default();
         for (n, one) in open.iter().enumerate() {
@@ -58,6 +59,8 @@ impl ReproofTask {
             }
         }
         let states = open.iter().zip(&confirmed).map(|(one, confirmed)| {
+            let account = &one.right.account;
+            let who = (account, customers.get(account).unwrap_or(account));
             let of = |number: &Tn| NumberToProve {
                 number: *number,
                 confirmed_at: confirmed.get(number).copied(),
@@ -65,9 +68,9 @@ impl ReproofTask {
                     let mut starts = starts.iter();
                     starts.any(|start| start.is_unsent && start.account == one.right.account)
                 }),
-                blocked: starts
-                    .get(number)
-                    .and_then(|starts| self.blocked(one, starts, confirmed.get(number).copied())),
+                blocked: starts.get(number).and_then(|starts| {
+                    self.blocked(one, who, starts, confirmed.get(number).copied())
+                }),
             };
             one.numbers.iter().map(of).collect()
         });
@@ -79,6 +82,7 @@ impl ReproofTask {
     fn blocked(
         &self,
         one: &OpenRight,
+        who: (&AccountId, &AccountId),
         starts: &[StartedProof],
         confirmed_at: Option<Time>,
     ) -> Option<(Blocked, Time)> {
@@ -94,8 +98,8 @@ impl ReproofTask {
         let rules = (self.settings.limits, self.now);
         let failed: Vec<Time> = own.map(|start| start.at).collect();
         let starts: Vec<&StartedProof> = starts.iter().collect();
-        let asked = (&one.right.account, one.control.method);
-        match cause_for(&starts, asked, ProofStarter::Right, rules) {
+        let asked = (one.control.method, ProofStarter::Right);
+        match cause_for(&starts, who, asked, rules) {
             Some(StartCause::Pending { until }) => Some((Blocked::Pending, until)),
             Some(StartCause::TooMany { seconds, .. }) => {
                 let until = self.now + TimeDelta::seconds(seconds.into());

@@ -37,8 +37,8 @@ impl ReproofTask {
         rooms: &mut Rooms,
         checked: &mut CheckedRights,
     ) -> Result<Vec<Draft>, StoreError> {
-        let numbers = self.numbers_to_prove(tx, open)?;
         let mut used = self.used(tx, open)?;
+        let numbers = self.numbers_to_prove(tx, open, &used.customers)?;
         let (mut drafts, mut asked) = (Vec::<Draft>::new(), HashSet::<Tn>::new());
         for (one, mut numbers) in open.iter().zip(numbers) {
             let (right, control) = (&one.right, &one.control);

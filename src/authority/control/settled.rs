@@ -1,6 +1,6 @@
-//! What is known to end a proof later, when it is confirmed.
+//! Writes proofs whose codes are of no more use, and what is known to end them later.
 
-use crate::authority::ChangeError;
+use crate::authority::{ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::proof::{ControlProof, ProofEnd};
 use crate::domain::inventory::CutFrom;
@@ -49,4 +49,15 @@ pub(super) fn end_as_planned(
         proof.end_at(departure.at, ProofEnd::NumberLeft);
     }
     Ok(())
+}
+
+/// Writes a proof whose code is of no more use, unless its end has changed since it was `read`.
+/// The outbox locks the code before the proof, and so does this.
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    read: &ControlProof,
+    proof: &ControlProof,
+) -> Result<bool, StoreError> {
+    tx.remove_control_message(proof.id)?;
+    tx.update_control_proof(read, proof)
 }
