@@ -57,6 +57,10 @@ impl Authority {
                     return Err(ChangeError::NotPending);
                 }
                 record_cancelled(tx, &event, std::slice::from_ref(&proof))?;
+                if end == ProofEnd::Revoked {
+                    // What a right to renew had proven is to be proven anew.
+                    tx.set_reproofs_of_account_due(&proof.account, now)?;
+                }
             }
             scope.redact_proofs(tx, std::slice::from_mut(&mut proof))?;
             Ok(proof)

@@ -117,6 +117,11 @@ impl Authority {
             self.count(proof, ProofOutcome::WrongCode);
             return Ok(Confirmation::Refused(RefusedCode::FINAL));
         }
+        let is_pending = proof.state(self.clock.now()) == ProofState::Pending;
+        if is_pending && Visibility::of(&caller) != Visibility::Everything {
+            let checked = self.must_have_guesses(&caller, proof).await;
+            checked.inspect_err(|_| self.count(proof, ProofOutcome::WrongCode))?;
+        }
         self.answer(by, &caller, proof, code).await
     }
 
@@ -197,11 +202,7 @@ impl Authority {
             }
             Ok(confirmation)
         };
-        let done = self.change_by(by, event, id, work).await;
-        if let Err(ChangeError::TooManyWrongCodes { .. }) = &done {
-            self.count(proof, ProofOutcome::WrongCode);
-        }
-        let done = done?;
+        let done = self.change_by(by, event, id, work).await?;
         let counted = counted.lock().take();
         if let Some((proof, outcome, summed)) = counted {
             self.count(&proof, outcome);

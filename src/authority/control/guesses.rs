@@ -6,9 +6,12 @@ use chrono::TimeDelta;
 
 use super::limits::{DAY, customer_of, seconds_until};
 use super::{ControlSettings, ProofLimits};
-use crate::authority::{ChangeError, StoreError};
+use crate::authority::audited::event_by;
+use crate::authority::{Authority, ChangeError, StoreError};
 use crate::domain::accounts::account::{Account, AccountId};
 use crate::domain::clock::Time;
+use crate::domain::control::proof::ControlProof;
+use crate::domain::{AuditAction, AuditEvent, Caller};
 use crate::store::{TriedBy, Tx};
 
 /// How many times the wrong codes of one account a customer has, with all accounts below.
@@ -17,6 +20,33 @@ const OF_CUSTOMER: u32 = 10;
 impl ProofLimits {
     const fn wrong_codes_of_customer(self) -> u32 {
         self.wrong_codes_per_account_day.saturating_mul(OF_CUSTOMER)
+    }
+}
+
+impl Authority {
+    /// Refuses a code that may be guessed without a transaction that excludes minting, of which a
+    /// guesser could ask for as many as it likes.
+    pub(super) async fn must_have_guesses(
+        &self,
+        caller: &Caller,
+        proof: &ControlProof,
+    ) -> Result<(), ChangeError> {
+        let (now, settings) = (self.clock.now(), &self.control.settings);
+        let checked = self
+            .store
+            .read(|tx| must_have_guesses(tx, settings, &proof.account, now));
+        let Err(refused) = checked else {
+            return Ok(());
+        };
+        if let ChangeError::TooManyWrongCodes { .. } = &refused {
+            let event = event_by(caller, now, AuditAction::ConfirmControlProof);
+            let event = AuditEvent {
+                account: Some(proof.account.clone()),
+                ..event.refused(&proof.id, refused.code(), &refused)
+            };
+            self.store.record_refusal(event).await?;
+        }
+        Err(refused)
     }
 }
 

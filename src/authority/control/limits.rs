@@ -173,7 +173,7 @@ pub(super) fn cause_for(
     let is_counted = |start: &&&StartedProof| start.is_reproof == (by == ProofStarter::Right);
     let counted: Vec<&StartedProof> = own.iter().filter(is_counted).copied().collect();
     let of_customer = starts.iter().filter(|start| start.customer == *customer);
-    let of_customer: Vec<&StartedProof> = of_customer.copied().collect();
+    let of_customer: Vec<&StartedProof> = of_customer.filter(is_counted).copied().collect();
     too_many(&counted, limits, now)
         .or_else(|| too_many(&of_customer, limits.of_number(OF_CUSTOMER), now))
         .or_else(|| too_many(starts, limits.of_number(OF_ALL), now))

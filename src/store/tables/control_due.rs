@@ -148,7 +148,7 @@ impl Tx<'_> {
 
     /// Makes all rights of an account due that prove control: which numbers they need has changed.
     /// The time always changes, so that no check that has begun before moves it on.
-    pub(in crate::store) fn set_reproofs_of_account_due(
+    pub fn set_reproofs_of_account_due(
         &mut self,
         account: &AccountId,
         now: Time,

@@ -7,6 +7,7 @@ use diesel::sql_types::Bool;
 use super::control_starts::of_customer;
 use crate::domain::AccountId;
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::control::proof::Method;
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{accounts, control_proofs};
@@ -20,12 +21,13 @@ pub enum TriedBy<'a> {
     Customer(&'a AccountId),
 }
 
-/// The proofs of these with wrong codes that were started at or after an instant. The condition is
-/// literally that of the index.
+/// The proofs of these with wrong codes that were started at or after an instant. Nonces, which an
+/// agent returns, cannot be guessed. The condition is literally that of the index.
 macro_rules! tried {
     ($by:expr, $since:expr) => {{
         let query = control_proofs::table
             .filter(sql::<Bool>("tries > 0"))
+            .filter(control_proofs::method.ne(Method::Sip.as_str()))
             .filter(control_proofs::started_at.ge($since.timestamp()))
             .into_boxed();
         match $by {

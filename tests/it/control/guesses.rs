@@ -1,9 +1,11 @@
 //! Codes that are guessed over many proofs, and answers that meet the sending of their code.
 
 use tn_authority::authority::{Confirmation, ControlSettings};
-use tn_authority::domain::Role;
+use tn_authority::domain::control::channel::{Channel, SignedAnswer};
+use tn_authority::domain::control::codes::ControlCode;
 use tn_authority::domain::control::proof::{Confirmed, ControlProof, ProofEnd, ProofState};
 use tn_authority::domain::control::sending::SendFailure;
+use tn_authority::domain::{Fingerprint, Role};
 use tn_authority::store::{StoreError, Tx};
 
 use crate::support::control::{control_settings, wrong};
@@ -12,6 +14,8 @@ use crate::support::{Kind, Setup, World, account, wait};
 both!(
     a_guesser_with_many_numbers_has_no_more_guesses,
     a_reseller_with_many_accounts_has_ten_times_as_many,
+    wrong_nonces_of_an_agent_are_no_guesses,
+    guesses_over_the_limit_do_not_fill_the_trail,
     an_answer_that_meets_the_end_of_the_sending_loses,
     an_answer_keeps_what_the_sending_has_written,
 );
@@ -106,6 +110,44 @@ fn a_reseller_with_many_accounts_has_ten_times_as_many(kind: Kind) {
         world.seconds_pass(1);
     }
     world.proves("acme", "+12125551000");
+}
+
+fn wrong_nonces_of_an_agent_are_no_guesses(kind: Kind) {
+    let world = world(kind, 1);
+    let (caller, key) = (
+        world.caller(Role::Account, &["acme"]),
+        Fingerprint::from([7; 32]),
+    );
+    let asked = world.asks_as(&caller, "acme", &["+12125551001"], Channel::Sip(key));
+    let proof = asked.expect("a proof").pop().expect("one");
+    let answer = SignedAnswer {
+        key,
+        nonce: ControlCode::new("wrong"),
+    };
+    let id = caller.request_id;
+    let refused = world
+        .authority
+        .confirm_control_signed(id, Some(&proof), answer);
+    assert!(is_refused(&wait(refused).expect("an answer")));
+    assert_eq!(world.proof(&proof).tries, 1);
+    world.proves("acme", "+12125551002");
+}
+
+fn guesses_over_the_limit_do_not_fill_the_trail(kind: Kind) {
+    let world = world(kind, 1);
+    let proof = world.asks_one("acme", "+12125551001");
+    let code = world.code_of(&proof);
+    let answer = |n: u32| {
+        let expected = ["refused", "too-many-wrong-codes"][usize::from(n > 0)];
+        assert_eq!(answer(&world, "acme", &proof, &wrong(&code)), expected);
+    };
+    (0..50).for_each(answer);
+    let trail = world.trail(&proof.id.to_string());
+    let refused = trail
+        .iter()
+        .filter(|event| event.outcome == "too-many-wrong-codes");
+    assert_eq!(refused.count(), 10, "the others are one sum");
+    assert_eq!(world.proof(&proof).tries, 1);
 }
 
 fn in_store<T: Send + 'static>(
