@@ -40,24 +40,23 @@ macro_rules! on_either {
 }
 pub(super) use on_either;
 
-/// Starts a write transaction; on PostgreSQL, not on an older one of `timelines`. SQLite takes its
-/// write lock immediately, so that no later statement finds it taken.
+/// Starts a write transaction. SQLite takes its write lock immediately, so that no later statement
+/// finds it taken.
 pub(super) fn begin_writing(
     connection: &mut AnyConnection,
     timeouts: &DatabaseTimeouts,
     kind: TransactionKind,
-    timelines: Option<&Timelines>,
-) -> QueryResult<BegunOn> {
+) -> QueryResult<()> {
     match connection {
-        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_writing(kind), timelines),
+        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_writing(kind)),
         AnyConnection::Sqlite(c) => {
-            AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")?;
-            Ok(BegunOn::default())
+            AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")
         }
     }
 }
 
-/// Starts a read transaction, which sees one snapshot of the database.
+/// Starts a read transaction, which sees one snapshot of the database; on PostgreSQL, not on an
+/// older one of `timelines`.
 pub(super) fn begin_reading(
     connection: &mut AnyConnection,
     timeouts: &DatabaseTimeouts,
@@ -65,7 +64,16 @@ pub(super) fn begin_reading(
     timelines: Option<&Timelines>,
 ) -> QueryResult<BegunOn> {
     match connection {
-        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_reading(kind), timelines),
+        AnyConnection::Postgres(c) => {
+            let sql = timeouts.begin_reading(kind);
+            let Some(timelines) = timelines else {
+                begin(c, &sql)?;
+                return Ok(BegunOn::default());
+            };
+            timelines.begin(c, |connection, column| {
+                begin(connection, &format!("{sql}{column}"))
+            })
+        }
         AnyConnection::Sqlite(c) => {
             AnsiTransactionManager::begin_transaction_sql(c, "BEGIN")?;
             Ok(BegunOn::default())
@@ -74,24 +82,12 @@ pub(super) fn begin_reading(
 }
 
 /// If a later statement of `sql` fails, the server has a transaction that diesel does not know of.
-fn begin(
-    connection: &mut PgConnection,
-    sql: &str,
-    timelines: Option<&Timelines>,
-) -> QueryResult<BegunOn> {
-    let begin = |connection: &mut PgConnection, column: &str| {
-        let sql = format!("{sql}{column}");
-        let begun = AnsiTransactionManager::begin_transaction_sql(connection, &sql);
-        if begun.is_err() {
-            let _ = connection.batch_execute("ROLLBACK");
-        }
-        begun
-    };
-    if let Some(timelines) = timelines {
-        return timelines.begin(connection, begin);
+fn begin(connection: &mut PgConnection, sql: &str) -> QueryResult<()> {
+    let begun = AnsiTransactionManager::begin_transaction_sql(connection, sql);
+    if begun.is_err() {
+        let _ = connection.batch_execute("ROLLBACK");
     }
-    begin(connection, "")?;
-    Ok(BegunOn::default())
+    begun
 }
 
 pub(super) fn commit(connection: &mut AnyConnection) -> QueryResult<()> {

@@ -42,6 +42,14 @@ impl Hold {
             Self::Exclusive => "pg_advisory_xact_lock",
         }
     }
+
+    /// An expression that takes a lock, if that needs no wait, and says whether it has.
+    pub(super) fn attempt(self, key: i64) -> String {
+        match self {
+            Self::Shared => format!("pg_try_advisory_xact_lock_shared({key})"),
+            Self::Exclusive => format!("pg_try_advisory_xact_lock({key})"),
+        }
+    }
 }
 
 /// Takes a lock until the end of the transaction, waiting for at most `patience`. Returns whether
@@ -52,9 +60,16 @@ pub(super) fn acquire(
     hold: Hold,
     patience: Duration,
 ) -> QueryResult<bool> {
-    if attempt(connection, key, hold)? {
-        return Ok(true);
-    }
+    Ok(attempt(connection, key, hold)? || wait(connection, key, hold, patience)?)
+}
+
+/// The same for a lock that another session was found to hold.
+pub(super) fn wait(
+    connection: &mut PgConnection,
+    key: i64,
+    hold: Hold,
+    patience: Duration,
+) -> QueryResult<bool> {
     wait_for(connection, key, hold, patience)?;
     // If this session has the lock, it gets it once more.
     attempt(connection, key, hold)

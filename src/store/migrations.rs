@@ -71,13 +71,8 @@ pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
         AnyConnection::Postgres(_) => {
             // Such as that it is a standby.
             let failed = |e: DieselError| OpenError::of_query(&e, OpenError::ReadOnly);
-            begin_writing(
-                connection,
-                &DatabaseTimeouts::default(),
-                TransactionKind::Request,
-                None,
-            )
-            .map_err(failed)?;
+            let timeouts = DatabaseTimeouts::default();
+            begin_writing(connection, &timeouts, TransactionKind::Request).map_err(failed)?;
             let found = missing(connection);
             let ended = roll_back(connection).map_err(failed);
             let found = found?;
@@ -232,7 +227,7 @@ fn locked<T>(
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let failed = |e: DieselError| OpenError::of_query(&e, OpenError::Migrate);
-    begin_writing(connection, timeouts, TransactionKind::Migration, None).map_err(|error| {
+    begin_writing(connection, timeouts, TransactionKind::Migration).map_err(|error| {
         match connection {
             AnyConnection::Postgres(_) => OpenError::of_query(&error, OpenError::ReadOnly),
             AnyConnection::Sqlite(_) => failed(error),

@@ -8,13 +8,15 @@
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
-use diesel::pg::PgConnection;
+use diesel::pg::{Pg, PgConnection};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
-use diesel::sql_types::{Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
+use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl, sql_query};
 use parking_lot::Mutex;
 
 use super::error::Remedy;
+use super::timeouts::BEGIN_WRITING;
 use crate::telemetry::RepeatedLine;
 
 /// The timeline that a server writes to, as eight hexadecimal digits.
@@ -89,6 +91,37 @@ impl Timelines {
             }
             // So it failed for another reason.
             Ok(_) | Err(_) => Err(error),
+        }
+    }
+
+    /// Begins a transaction that writes, with its settings, unless the server is on an old
+    /// timeline. `lock` is an expression that takes a lock; returns what it says. The settings, the
+    /// timeline and the lock are one statement, which is prepared once.
+    pub(super) fn begin_writing(
+        &self,
+        connection: &mut PgConnection,
+        settings: &str,
+        lock: &str,
+    ) -> QueryResult<(BegunOn, bool)> {
+        AnsiTransactionManager::begin_transaction_sql(connection, BEGIN_WRITING)?;
+        let expected = self.newest_timeline();
+        let timeline = expected.map_or("NULL::text", |_| TIMELINE);
+        let query = FirstQuery(format!("SELECT concat({settings}), {timeline}, {lock}"));
+        let first = query.get_result(connection);
+        let begun = first.and_then(|(_, found, has_lock): (String, Option<String>, bool)| {
+            let found = found.as_deref().map(parsed).transpose()?;
+            if let Some(found) = found.filter(|found| Some(*found) != expected) {
+                self.compare(found, Instant::now())?;
+            }
+            Ok((found, has_lock))
+        });
+        match begun {
+            Ok((None, has_lock)) => Ok((BegunOn(None), has_lock)),
+            Ok((Some(found), has_lock)) => Ok((self.must_still_be(found, connection)?, has_lock)),
+            Err(error) => {
+                let _ = AnsiTransactionManager::rollback_transaction(connection);
+                Err(error)
+            }
         }
     }
 
@@ -193,11 +226,36 @@ fn timeline_of(connection: &mut PgConnection) -> QueryResult<Option<u32>> {
     }
     let query = format!("SELECT CASE WHEN NOT pg_is_in_recovery() THEN {TIMELINE} END AS timeline");
     let Row { timeline } = sql_query(query).get_result(connection)?;
-    let parsed = timeline.map(|digits| u32::from_str_radix(&digits, 16));
-    parsed
-        .transpose()
+    timeline.as_deref().map(parsed).transpose()
+}
+
+fn parsed(timeline: &str) -> QueryResult<u32> {
+    u32::from_str_radix(timeline, 16)
         .map_err(|error| DieselError::DeserializationError(error.into()))
 }
+
+/// The first query of a transaction: its settings, which are of no interest, the timeline, and
+/// whether it has the lock.
+struct FirstQuery(String);
+
+impl QueryFragment<Pg> for FirstQuery {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(&self.0);
+        Ok(())
+    }
+}
+
+impl Query for FirstQuery {
+    type SqlType = (Text, Nullable<Text>, Bool);
+}
+
+impl QueryId for FirstQuery {
+    type QueryId = ();
+    // The text depends on the settings, so the type does not identify it.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<C> RunQueryDsl<C> for FirstQuery {}
 
 #[cfg(test)]
 mod tests {

@@ -46,6 +46,8 @@ impl Default for DatabaseTimeouts {
 /// What a transaction is for, which decides how long its statements may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransactionKind {
+    /// Mints tokens, and does nothing else.
+    Mint,
     /// Part of an answer to a request.
     Request,
     /// A job that may take minutes, such as an import.
@@ -53,6 +55,9 @@ pub(super) enum TransactionKind {
     /// All missing migrations, each of which has statements as long as those of a long job.
     Migration,
 }
+
+/// A server in recovery refuses it.
+pub(super) const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 impl DatabaseTimeouts {
     /// The parameters of libpq, which are added to the URL unless it has them.
@@ -69,15 +74,20 @@ impl DatabaseTimeouts {
         ]
     }
 
-    /// Begins a transaction that writes. After waiting for the writer's lock, each statement must
-    /// see what was committed meanwhile, so a stricter default level of the server is overridden.
+    /// Begins a transaction that writes, with its [`Self::writing_settings`]. After waiting for the
+    /// writer's lock, each statement must see what was committed meanwhile, so a stricter default
+    /// level of the server is overridden.
+    pub(super) fn begin_writing(&self, kind: TransactionKind) -> String {
+        format!("{BEGIN_WRITING}; SELECT {}", self.writing_settings(kind))
+    }
+
+    /// The settings of a transaction that writes, as columns.
     ///
     /// A COMMIT must not return before the grant is durable, on the standby too, if there is a
     /// synchronous one: weaker values of `synchronous_commit` are raised.
-    pub(super) fn begin_writing(&self, kind: TransactionKind) -> String {
+    pub(super) fn writing_settings(&self, kind: TransactionKind) -> String {
         format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT {}, \
-             CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') \
+            "{}, CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') \
              THEN set_config('synchronous_commit', 'on', true) END",
             self.settings(kind, self.lock)
         )
@@ -104,7 +114,9 @@ impl DatabaseTimeouts {
     /// One statement with functions costs the server less than a `SET LOCAL` for each.
     fn settings(&self, kind: TransactionKind, lock: Duration) -> String {
         let (statement, idle) = match kind {
-            TransactionKind::Request => (self.statement, self.idle_in_transaction),
+            TransactionKind::Mint | TransactionKind::Request => {
+                (self.statement, self.idle_in_transaction)
+            }
             // It also compares tables in memory between its statements.
             TransactionKind::Long | TransactionKind::Migration => (
                 self.long_statement,
@@ -130,9 +142,16 @@ impl DatabaseTimeouts {
             ("enable_seqscan", "off".to_owned()),
             ("jit", "off".to_owned()),
         ];
+        // The statements of a mint have one good plan for all values. By default the server makes
+        // another one for each batch, since it takes arrays of unknown length for longer ones.
+        let plans = match kind {
+            TransactionKind::Mint => ", set_config('plan_cache_mode', 'force_generic_plan', true)",
+            TransactionKind::Request | TransactionKind::Long | TransactionKind::Migration => "",
+        };
         settings
             .map(|(name, value)| format!("set_config('{name}', '{value}', true)"))
             .join(", ")
+            + plans
             + &total
     }
 
@@ -140,7 +159,7 @@ impl DatabaseTimeouts {
     /// more, so the server ends it, whatever is done in it.
     pub(super) fn transaction(&self, kind: TransactionKind) -> Option<Duration> {
         match kind {
-            TransactionKind::Request => Some(self.request * 2),
+            TransactionKind::Mint | TransactionKind::Request => Some(self.request * 2),
             TransactionKind::Long => Some(self.long_statement * 2 + self.request),
             TransactionKind::Migration => None,
         }
@@ -190,6 +209,7 @@ mod tests {
         let timeouts = DatabaseTimeouts::default();
         for begin in [
             timeouts.begin_writing(TransactionKind::Request),
+            timeouts.begin_writing(TransactionKind::Mint),
             timeouts.begin_writing(TransactionKind::Long),
             timeouts.begin_reading(TransactionKind::Request),
         ] {
@@ -207,6 +227,8 @@ mod tests {
             let sets = begin.matches("SET ").count();
             assert_eq!(sets, begin.matches("SET TRANSACTION ").count(), "{begin}");
             assert!(begin.starts_with("BEGIN ") && begin.contains(" READ WRITE;"));
+            let is_mint = begin == timeouts.begin_writing(TransactionKind::Mint);
+            assert_eq!(begin.contains("'force_generic_plan'"), is_mint);
         }
         let long = timeouts.begin_writing(TransactionKind::Long);
         assert!(long.contains("'statement_timeout', '600000'"));

@@ -29,7 +29,7 @@ impl WrittenJobs {
     /// Notes a transaction that was committed.
     pub(in crate::store) fn add(&self, jobs: usize, kind: TransactionKind) {
         let jobs = match kind {
-            TransactionKind::Request => jobs,
+            TransactionKind::Mint | TransactionKind::Request => jobs,
             TransactionKind::Long | TransactionKind::Migration => JOBS,
         };
         let mut written = self.state.lock();

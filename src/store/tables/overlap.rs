@@ -119,12 +119,17 @@ impl<T> OverlapQuery<T> {
     /// The SQL before the probes: the spans that occur, found by stepping through the index.
     fn before_probes(&self) -> String {
         let table = self.table;
+        let distinct = if self.probes.are_of_one_each() {
+            ""
+        } else {
+            " DISTINCT"
+        };
         // Filtering by account would yield fewer spans, but there are at most 16, so it is not
         // worth it.
         format!(
             "WITH RECURSIVE spans (span) AS (SELECT min(r.span) FROM {table} r UNION ALL \
              SELECT (SELECT min(t.span) FROM {table} t WHERE t.span > s.span) FROM spans s WHERE s.span IS NOT NULL) \
-             SELECT DISTINCT p.request, t.* FROM "
+             SELECT{distinct} p.request, t.* FROM "
         )
     }
 

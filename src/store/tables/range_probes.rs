@@ -41,6 +41,12 @@ impl RangeProbes {
         }
     }
 
+    /// Whether each request has one probe, so that no row can overlap two of them. Their indices
+    /// ascend.
+    pub(super) fn are_of_one_each(&self) -> bool {
+        self.requests.is_sorted_by(|one, next| one < next)
+    }
+
     pub(in crate::store) fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }

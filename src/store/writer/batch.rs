@@ -27,8 +27,10 @@ pub(super) enum BatchOutcome {
 /// How long the transaction of these jobs may take.
 pub(super) fn kind_of(jobs: &[(String, QueuedJob)]) -> TransactionKind {
     let mut kinds = jobs.iter().map(|(_, queued)| queued.job.kind());
-    if kinds.any(|kind| kind == TransactionKind::Long) {
+    if kinds.clone().any(|kind| kind == TransactionKind::Long) {
         TransactionKind::Long
+    } else if kinds.all(|kind| kind == TransactionKind::Mint) {
+        TransactionKind::Mint
     } else {
         TransactionKind::Request
     }
@@ -49,10 +51,11 @@ pub(super) fn run(
         Hold::Shared
     };
     writer.waits();
-    let begun = writer.database.begin(connection, kind_of(jobs))?;
-    if !writer
-        .database
-        .lock(connection, hold, writer.refused_since)?
+    let (begun, has_lock) = writer.database.begin(connection, kind_of(jobs), hold)?;
+    if !has_lock
+        && !writer
+            .database
+            .wait_for_lock(connection, hold, writer.refused_since)?
     {
         return Ok(BatchOutcome::Locked(hold));
     }

@@ -71,15 +71,25 @@ impl WriterDatabase {
         self.connector.connect_writer()
     }
 
-    /// Begins a transaction, in turn with other processes.
+    /// Begins a transaction, in turn with other processes. Returns whether it has the lock that
+    /// orders minting and changes among all replicas, which it holds until its end.
     pub(super) fn begin(
         &self,
         connection: &mut AnyConnection,
         kind: TransactionKind,
-    ) -> Result<BegunOn, BatchFailure> {
+        hold: Hold,
+    ) -> Result<(BegunOn, bool), BatchFailure> {
         let turn = self.turns.as_ref().map(|turns| turns.wait());
         let (timeouts, timelines) = (&self.connector.timeouts, &self.connector.timelines);
-        let begun = begin_writing(connection, timeouts, kind, Some(timelines));
+        let begun = match connection {
+            AnyConnection::Sqlite(_) => {
+                begin_writing(connection, timeouts, kind).map(|()| (BegunOn::default(), true))
+            }
+            AnyConnection::Postgres(c) => {
+                let lock = hold.attempt(AUTHORITY_LOCK);
+                timelines.begin_writing(c, &timeouts.writing_settings(kind), &lock)
+            }
+        };
         drop(turn);
         let begun = begun.map_err(|error| match connection {
             AnyConnection::Sqlite(_) if Remedy::for_error(&error) == Remedy::Repeat => {
@@ -96,10 +106,9 @@ impl WriterDatabase {
         Ok(begun)
     }
 
-    /// Takes the lock that orders minting and changes among all replicas, until the end of the
-    /// transaction. Returns whether it was obtained in time. `refused_since` is when another
-    /// process was first found to have it.
-    pub(super) fn lock(
+    /// Waits for the lock, which another process has. Returns whether it was obtained in time.
+    /// `refused_since` is when another process was first found to have it.
+    pub(super) fn wait_for_lock(
         &self,
         connection: &mut AnyConnection,
         hold: Hold,
@@ -120,7 +129,7 @@ impl WriterDatabase {
         };
         match connection {
             AnyConnection::Sqlite(_) => Ok(true),
-            AnyConnection::Postgres(c) => locks::acquire(c, AUTHORITY_LOCK, hold, patience)
+            AnyConnection::Postgres(c) => locks::wait(c, AUTHORITY_LOCK, hold, patience)
                 .map_err(|error| BatchFailure::of_session(&error)),
         }
     }

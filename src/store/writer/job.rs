@@ -166,6 +166,9 @@ impl WriteJob {
 
     /// How long its transaction may take: those that compare a whole table take longest.
     pub(super) fn kind(&self) -> TransactionKind {
+        if let Self::Issue(_) = self {
+            return TransactionKind::Mint;
+        }
         let long = [AuditAction::Import, AuditAction::UndoImport];
         if long.iter().any(|action| action.as_str() == self.name()) {
             TransactionKind::Long

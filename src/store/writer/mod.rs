@@ -207,7 +207,7 @@ impl Writer {
     fn send(&self, tenant: &str, job: WriteJob) -> Result<(), StoreError> {
         let metrics = &self.parts.metrics;
         match job.kind() {
-            TransactionKind::Request => {
+            TransactionKind::Mint | TransactionKind::Request => {
                 let left = WaitBudget::left().map_or(self.timeout, |left| left.0.min(self.timeout));
                 let deadline = Instant::now() + left;
                 self.parts.watch.deadlines.add(deadline, job.overdue());
