@@ -171,8 +171,11 @@ class Cluster:
         """Copies the primary to the nodes that cannot follow it. After several failovers in a row, Patroni 3.0 leaves a
         standby that is ahead of the fork of a timeline to the operator."""
         members = self.members()
+        leader = members[self.leader().name]
         for node in self.nodes:
-            if members.get(node.name, {}).get("state") not in ("running", "streaming"):
+            member = members.get(node.name, {})
+            follows = member.get("state") in ("running", "streaming") and member.get("timeline") == leader["timeline"]
+            if not follows:
                 self.patronictl("reinit", SCOPE, node.name, "--force")
 
     def standbys(self):
