@@ -170,12 +170,12 @@ class Cluster:
     def copy_anew(self):
         """Copies the primary to the nodes that cannot follow it. After several failovers in a row, Patroni 3.0 leaves a
         standby that is ahead of the fork of a timeline to the operator."""
-        members = self.members()
-        leader = members[self.leader().name]
+        members, leader = self.members(), self.leader()
+        timeline = leader and members.get(leader.name, {}).get("timeline")
         for node in self.nodes:
             member = members.get(node.name, {})
-            follows = member.get("state") in ("running", "streaming") and member.get("timeline") == leader["timeline"]
-            if not follows:
+            follows = member.get("state") in ("running", "streaming") and member.get("timeline") == timeline
+            if leader and not follows:
                 self.patronictl("reinit", SCOPE, node.name, "--force")
 
     def standbys(self):
