@@ -50,7 +50,7 @@ def try_checks():
         if len(found) != expected:
             raise Broken(f"the checks themselves are wrong: with {what} they found {found or 'nothing'}")
     for bulk, share, expected in [(None, 0.46, False), (None, 0.44, True), (1_000, 0.68, False), (1_000, 0.67, True)]:
-        options = SimpleNamespace(bulk=bulk, entries=1)
+        options = SimpleNamespace(replicas=1, bulk=bulk, entries=1)
         result = Result(SimpleNamespace(title="planted", describe=str), 64, options)
         result.runs = {"service": [{"rate": share * 100}] * 3, "ceiling": [{"rate": 100}] * 3}
         if bool(result.too_slow()) != expected:

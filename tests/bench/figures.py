@@ -90,7 +90,8 @@ class Result:
         bulk = f", {options.bulk} tokens a request" if options.bulk else ""
         entries = f"{options.entries} numbers" if options.entries > 1 else "one number"
         plural = "s" if self.connections > 1 else ""
-        return f"{self.database.title}, {self.connections} connection{plural}{bulk}, {entries} a token"
+        replicas = f", {options.replicas} replicas" if options.replicas > 1 else ""
+        return f"{self.database.title}{replicas}, {self.connections} connection{plural}{bulk}, {entries} a token"
 
     def columns(self):
         """The parties, and after each ceiling the ratio to it."""
@@ -211,7 +212,7 @@ def described(options, machine):
 
 
 def recorded_options(options):
-    names = ("seconds", "repeat", "accounts", "ranges", "grants", "memory", "callers", "quick", "overload", "control")
+    names = ("seconds", "repeat", "accounts", "ranges", "grants", "replicas", "memory", "callers", "quick", "overload", "control")
     return {name: getattr(options, name) for name in names}
 
 

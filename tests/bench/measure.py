@@ -17,7 +17,7 @@ from databases import DATABASES, FIRST_NUMBER, Keys, size_of_ranges
 from figures import Result, summarize
 from machine import Broken, Machine
 from memory_limit import MemoryLimit
-from parties import Ceiling, Memory, Service, cpu_of, settled
+from parties import Ceiling, Memory, Replicas, cpu_of, settled
 
 HERE = Path(__file__).resolve().parent
 # Single requests for a ceiling that a bulk is compared with.
@@ -53,13 +53,15 @@ class Load:
 
     def run(self, party, connections, seconds, bulk=None, pause=0):
         """What wrk sums up, in microseconds. `pause`: after how many milliseconds a refused client returns."""
-        threads = min(self.threads, connections)
+        # Each thread asks one replica.
+        threads = min(max(self.threads, len(party.ports)), connections)
         command = [
             self.program, "--threads", threads, "--connections", connections, "--duration", f"{seconds}s",
-            "--timeout", "20s", "--script", HERE / "requests.lua", party.url(), "--", self.file, threads,
+            "--timeout", "20s", "--script", HERE / "requests.lua", f"http://127.0.0.1:{party.ports[0]}", "--", self.file, threads,
             self.options.entries, bulk or 0, self.requests, pause, int(self.options.control),
         ]
         env = {**os.environ, "LD_LIBRARY_PATH": self.libraries}
+        env["BENCH_PORTS"] = " ".join(map(str, party.ports))
         # LuaJIT finds no modules of other versions.
         env.pop("LUA_PATH", None)
         done = subprocess.run(
@@ -82,7 +84,7 @@ class Measurement:
         self.machine, self.options, self.load, self.keys = machine, options, load, keys
         self.database = DATABASES[options.database](machine, programs.postgres)
         self.queue = QUICK_QUEUE if options.quick and options.overload else QUEUE
-        self.service = Service(machine, programs.service, self.database, self.queue)
+        self.service = Replicas(machine, programs.service, self.database, self.queue, options.replicas)
         self.ceiling = Ceiling(machine, programs.ceiling, self.database) if programs.ceiling else None
         self.parties = [party for party in (self.service, self.ceiling) if party]
         self.limit = MemoryLimit(None)
@@ -98,7 +100,7 @@ class Measurement:
             self.limit_memory()
             for party in self.parties:
                 party.start()
-                self.limit.add(party.process)
+                self.limit_processes(party)
             for _, party, connections, bulk in self.kinds(max(options.connections)):
                 # Every key is read once, and all memory is taken that a run needs.
                 self.load.run(party, connections, options.warm_up, bulk)
@@ -131,6 +133,10 @@ class Measurement:
         if self.options.memory:
             self.database.restart(self.limit)
 
+    def limit_processes(self, party):
+        for process in party.processes:
+            self.limit.add(process)
+
     def kinds(self, connections):
         """What is run in turns: the name of each in the results, who is asked, over how many connections, and how."""
         bulk = self.options.bulk
@@ -160,7 +166,7 @@ class Measurement:
     def restart_service(self, result, control):
         """Its policies are those of its start. Caches are filled again."""
         self.service.restart(control)
-        self.limit.add(self.service.process)
+        self.limit_processes(self.service)
         self.load.run(self.service, result.connections, self.options.warm_up, self.options.bulk)
 
     def overload(self, result):
@@ -185,7 +191,7 @@ class Measurement:
         database.settle()
         before = self.snapshot(party)
         began = self.cpu(party)
-        with Memory(party.process) as memory:
+        with Memory(party.processes) as memory:
             summary = self.load.run(party, connections, options.seconds, bulk, pause)
         ended = self.cpu(party)
         after = self.snapshot(party)
@@ -224,7 +230,7 @@ class Measurement:
         """Right before and after the load, since the questions of a snapshot cost the database something, too."""
         generator = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
-            "party": cpu_of([party.process.pid]), "database": cpu_of(self.database.processes()),
+            "party": cpu_of([process.pid for process in party.processes]), "database": cpu_of(self.database.processes()),
             "generator": generator.ru_utime + generator.ru_stime,
         }
 

@@ -1,4 +1,4 @@
-"""The two processes that are measured: the service, and the ceiling that it is compared with."""
+"""What is measured: the service, which can have several processes, and the ceiling that it is compared with."""
 
 import contextlib
 import json
@@ -27,8 +27,13 @@ class Party:
         self.machine, self.program, self.database = machine, program, database
         self.process, self.port = None, None
 
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
+    @property
+    def processes(self):
+        return [self.process]
+
+    @property
+    def ports(self):
+        return [self.port]
 
     def ended(self):
         return Broken(f"the {self.name} ended\n{self.machine.log_of(self.log)}")
@@ -55,15 +60,19 @@ class Party:
 class Service(Party):
     name = "service"
 
-    def __init__(self, machine, program, database, queue):
+    def __init__(self, machine, program, database, queue, replica=1):
         super().__init__(machine, program, database)
-        self.queue, self.operations, self.ready_after = queue, None, None
+        self.queue, self.replica, self.operations, self.ready_after = queue, replica, None, None
         # Whether policies ask for control, once there are proofs of it.
         self.control = False
         self.policies = machine.folder / "policies"
         self.signer = machine.folder / "signer"
         self.config = machine.folder / f"{self.log}.toml"
         self.secret = machine.folder / "api-keys.secret"
+
+    @property
+    def log(self):
+        return f"{super().log}-{self.replica}"
 
     def prepare(self, keys, accounts, ranges, control):
         """The tables as the service makes them, filled; and a certificate of a development CA, which `demo` makes."""
@@ -162,6 +171,52 @@ secret_file = "{self.secret}"
         }
 
 
+class Replicas:
+    """Several processes of the service over one database."""
+
+    name = Service.name
+
+    def __init__(self, machine, program, database, queue, count):
+        self.members = [Service(machine, program, database, queue, number) for number in range(1, count + 1)]
+
+    @property
+    def processes(self):
+        return [one.process for one in self.members]
+
+    @property
+    def ports(self):
+        return [one.port for one in self.members]
+
+    @property
+    def ready_after(self):
+        return max(one.ready_after for one in self.members)
+
+    @property
+    def log(self):
+        return self.members[0].log
+
+    def prepare(self, *how):
+        self.members[0].prepare(*how)
+        for one in self.members[1:]:
+            one.write_config()
+
+    def start(self):
+        for one in self.members:
+            one.start()
+
+    def stop(self):
+        for one in self.members:
+            one.stop()
+
+    def restart(self, control):
+        for one in self.members:
+            one.restart(control)
+
+    def counts(self):
+        counts = [one.counts() for one in self.members]
+        return {name: sum(one[name] for one in counts) for name in counts[0]}
+
+
 class Ceiling(Party):
     name = "ceiling"
 
@@ -181,17 +236,18 @@ class Ceiling(Party):
 
 
 class Memory(threading.Thread):
-    """Samples the anonymous memory of a process, and keeps the most, in bytes."""
+    """Samples the anonymous memory of processes, and keeps the most of any, in bytes."""
 
-    def __init__(self, process):
+    def __init__(self, processes):
         super().__init__(daemon=True)
-        self.process, self.most, self.over = process, 0, threading.Event()
+        self.processes, self.most, self.over = processes, 0, threading.Event()
 
     def run(self):
         while not self.over.wait(0.2):
-            with contextlib.suppress(OSError, TypeError):
-                text = Path(f"/proc/{self.process.pid}/status").read_text()
-                self.most = max(self.most, int(re.search(r"^RssAnon:\s+(\d+) kB$", text, re.M)[1]) * 1024)
+            for process in self.processes:
+                with contextlib.suppress(OSError, TypeError):
+                    text = Path(f"/proc/{process.pid}/status").read_text()
+                    self.most = max(self.most, int(re.search(r"^RssAnon:\s+(\d+) kB$", text, re.M)[1]) * 1024)
 
     def __enter__(self):
         self.start()

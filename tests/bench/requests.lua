@@ -10,7 +10,8 @@
 --            by the time of the request, which comes back in the fingerprint; not in bulk. 0: neither
 --   SAME     1: the same fingerprint in all requests, that of the number 0; 0: another in each
 --
--- At the end it prints a line of JSON.
+-- At the end it prints a line of JSON. BENCH_PORTS in the environment: the ports of the replicas, which the threads ask in
+-- turn.
 
 local bit = require("bit")
 local ffi = require("ffi")
@@ -30,7 +31,15 @@ local all = {}
 -- Latencies are counted in buckets, each 2 % wider than the one before.
 local STEP = math.log(1.02)
 
+local ports = {}
+for port in (os.getenv("BENCH_PORTS") or ""):gmatch("%d+") do
+    table.insert(ports, port)
+end
+
 function setup(thread)
+    if #ports > 1 then
+        thread.addr = wrk.lookup("127.0.0.1", ports[#all % #ports + 1])[1]
+    end
     thread:set("id", #all)
     table.insert(all, thread)
 end
