@@ -14,7 +14,7 @@ use crate::store::sqlite_locks::WriteTurns;
 use crate::telemetry::{Metrics, RunningTask};
 
 /// Between two copies, so that a page that each transaction changes is copied once for many.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(500);
 /// For how long the writer is kept waiting for others to end, at most.
 const PATIENCE_MS: u64 = 250;
 /// After others did not end in time.
@@ -36,11 +36,13 @@ struct LogBounds {
     warn: i64,
 }
 
+/// A new beginning of the log keeps the writer waiting for some 50 ms, and so all requests of that
+/// moment: with 64 MiB between two of them, that is fewer than one request in a hundred.
 const BOUNDS: LogBounds = LogBounds {
     in_a_turn: 500,
-    restart: 4_000,
-    truncate: 16_000,
-    warn: 64_000,
+    restart: 16_000,
+    truncate: 64_000,
+    warn: 256_000,
 };
 
 /// The answer of `PRAGMA wal_checkpoint`.
