@@ -8,8 +8,9 @@ use tn_authority::domain::control::sending::SendFailure;
 use tn_authority::domain::{Fingerprint, Role};
 use tn_authority::store::{StoreError, Tx};
 
+use super::limits::lends_to_new;
 use crate::support::control::{control_settings, wrong};
-use crate::support::{Kind, Setup, World, account, wait};
+use crate::support::{Kind, Setup, World, wait};
 
 both!(
     a_guesser_with_many_numbers_has_no_more_guesses,
@@ -87,18 +88,12 @@ fn a_guesser_with_many_numbers_has_no_more_guesses(kind: Kind) {
 
 fn a_reseller_with_many_accounts_has_ten_times_as_many(kind: Kind) {
     let world = world(kind, 1);
-    let by = world.provisioner();
     let mut wide = world.loan("reseller", "+12125551900+80");
     wide.lend_on = true;
     let wide = world.delegates(wide).expect("a delegation");
     for n in 0..11 {
         let (id, number) = (format!("bot{n}"), format!("+121255519{n:02}"));
-        let parent = Some(account("reseller"));
-        let made = world.authority.put_account(&by, account(&id), None, parent);
-        wait(made).expect("an account");
-        let mut cut = world.loan(&id, &number);
-        cut.parent = Some(wide.row.id);
-        world.delegates(cut).expect("a delegation");
+        lends_to_new(&world, &id, &number, &wide);
         let proof = world.asks_one(&id, &number);
         let code = world.code_of(&proof);
         let expected = if n < 10 {

@@ -6,6 +6,7 @@ use tn_authority::authority::{
 use tn_authority::domain::Role;
 use tn_authority::domain::control::channel::Channel;
 use tn_authority::domain::control::proof::{ControlProof, Method};
+use tn_authority::domain::inventory::Delegation;
 
 use crate::support::control::control_settings;
 use crate::support::{Kind, Setup, World, account, wait};
@@ -132,18 +133,13 @@ fn a_new_customer_has_limits_of_its_own_and_the_number_one_for_all(kind: Kind) {
 /// A reseller makes as many accounts as it likes, and lends a number to one after the other.
 fn the_accounts_of_one_customer_leave_limits_to_the_next_one(kind: Kind) {
     let world = limited(kind, |limits| limits.per_number_hour = 2);
-    let (by, number) = (world.provisioner(), "+12125551950");
+    let number = "+12125551950";
     let mut wide = world.loan("reseller", number);
     wide.lend_on = true;
     let wide = world.delegates(wide).expect("a delegation");
     for n in 0..3 {
         let id = format!("bot{n}");
-        let parent = Some(account("reseller"));
-        let made = world.authority.put_account(&by, account(&id), None, parent);
-        wait(made).expect("an account");
-        let mut cut = world.loan(&id, number);
-        cut.parent = Some(wide.row.id);
-        let cut = world.delegates(cut).expect("a delegation");
+        let cut = lends_to_new(&world, &id, number, &wide);
         if n < 2 {
             for _ in 0..2 {
                 world.proves(&id, number);
@@ -158,6 +154,16 @@ fn the_accounts_of_one_customer_leave_limits_to_the_next_one(kind: Kind) {
     world.ends(&wide, None);
     world.lends("next", number);
     world.proves("next", number);
+}
+
+/// The reseller makes an account, and lends it a number of its own.
+pub fn lends_to_new(world: &World, id: &str, number: &str, wide: &Delegation) -> Delegation {
+    let (by, parent) = (world.provisioner(), Some(wide.account.clone()));
+    let made = world.authority.put_account(&by, account(id), None, parent);
+    wait(made).expect("an account");
+    let mut cut = world.loan(id, number);
+    cut.parent = Some(wide.row.id);
+    world.delegates(cut).expect("a delegation")
 }
 
 fn over_limits(world: &World, id: &str, number: &str) -> Result<Vec<ControlProof>, ChangeError> {
@@ -230,7 +236,6 @@ fn replicas_share_the_limits(kind: Kind) {
 /// As many accounts as they like: each has limits of its own, and all of them together have one.
 fn a_reseller_s_customers_cannot_use_up_a_gateway_together(kind: Kind) {
     let world = limited(kind, |limits| limits.per_gateway_hour = 10);
-    let by = world.provisioner();
     world.knows("reseller");
     // It only begins with the same letters.
     world.lends("resellers", "+12125551990");
@@ -240,12 +245,7 @@ fn a_reseller_s_customers_cannot_use_up_a_gateway_together(kind: Kind) {
     let mut asked = 0;
     for n in 0..10 {
         let (id, number) = (format!("bot{n}"), format!("+1212555190{n}"));
-        let parent = Some(account("reseller"));
-        let made = world.authority.put_account(&by, account(&id), None, parent);
-        wait(made).expect("an account");
-        let mut cut = world.loan(&id, &number);
-        cut.parent = Some(wide.row.id);
-        world.delegates(cut).expect("a delegation");
+        lends_to_new(&world, &id, &number, &wide);
         if asked < 5 {
             world.asks(&id, &[&number]).expect("a proof");
             asked += 1;
