@@ -52,7 +52,7 @@ pub(super) fn end_as_planned(
 }
 
 /// Writes a proof whose code is of no more use, unless its end has changed since it was `read`.
-/// The outbox locks the code before the proof, and so does this.
+/// Returns whether it did.
 pub(super) fn settle(
     tx: &mut Tx<'_>,
     read: &ControlProof,

@@ -42,8 +42,7 @@ pub(super) struct Row {
     pub(super) failure_sequence: Option<i64>,
 }
 
-/// What answers and cancellations change. The columns of the sending are not among them: others can
-/// write those at the same time.
+/// What answers and cancellations change. The columns of the sending are not among them.
 #[derive(AsChangeset)]
 #[diesel(table_name = control_proofs)]
 #[diesel(treat_none_as_null = true)]
@@ -159,7 +158,7 @@ impl Tx<'_> {
     }
 
     /// Writes the tries, the confirmation and the end of a proof, unless its end is no longer as it
-    /// was `read`: the sending of its code can have ended it meanwhile. Returns whether it did.
+    /// was `read`. Returns whether it did.
     pub fn update_control_proof(
         &mut self,
         read: &ControlProof,
